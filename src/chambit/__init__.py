@@ -1,0 +1,3 @@
+"""Chambit: the release gate for synthetic medical images."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,107 @@
+"""`chambit audit`: the same evidence for a synthetic set that somebody else made."""
+
+from pathlib import Path
+
+import click
+
+from chambit.commands import _closing, _progress
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command("audit")
+@click.option(
+    "--train", type=FOLDER, required=True, metavar="DIR", help="Real images the generator was trained on."
+)
+@click.option(
+    "--holdout",
+    type=FOLDER,
+    required=True,
+    metavar="DIR",
+    help="Real images of other subjects, same source, never seen.",
+)
+@click.option(
+    "--synthetic", type=FOLDER, required=True, metavar="DIR", help="The synthetic images to be released."
+)
+@click.option(
+    "--test", type=FOLDER, metavar="DIR", help="Real images for utility; without them utility is NOT_RUN."
+)
+@click.option(
+    "--auxiliary",
+    type=FOLDER,
+    metavar="DIR",
+    help="Real images that fit the detectors.  [default: test, else a fifth of holdout]",
+)
+@click.option(
+    "--labels",
+    type=FOLDER,
+    metavar="CSV",
+    help="Columns file,subject,label; files of all folders, each row used where it fits.",
+)
+@click.option(
+    "--class-name", "names", multiple=True, metavar="OLD=NEW", help="Rename a label; may be repeated."
+)
+@click.option(
+    "--size",
+    type=int,
+    metavar="N",
+    help="Working size N x N.  [default: that of the training images, at most 128]",
+)
+@click.option(
+    "--margin", type=float, metavar="M", help="Non-inferiority margin in AUROC.  [default: the policy's]"
+)
+@click.option(
+    "--policy",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="A built-in policy or the path of one.",
+)
+@click.option(
+    "--engine", default="processes", show_default=True, metavar="NAME", help="How chunks are spread."
+)
+@click.option(
+    "--workers", type=int, default=0, metavar="N", help="Worker processes; 0 means one for each core."
+)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Where the files go.")
+@click.option("--gate", is_flag=True, help="Leave with status 1 unless the verdict is PASS or CONDITIONAL.")
+def command(
+    train: Path,
+    holdout: Path,
+    synthetic: Path,
+    test: Path | None,
+    auxiliary: Path | None,
+    labels: Path | None,
+    names: tuple[str, ...],
+    size: int | None,
+    margin: float | None,
+    policy: str,
+    engine: str,
+    workers: int,
+    out: Path,
+    gate: bool,
+) -> None:
+    """Examine a synthetic set that somebody else made; no generator is needed.
+
+    Each DIR is a folder of images (class sub-folders, or --labels), a folder of DICOM files, or a MedMNIST-style .npz;
+    one part of an .npz is named as FILE.npz#train.
+    """
+    from chambit.core.study import Run
+    from chambit.pipeline import audit as pipeline
+
+    given = {"train": train, "holdout": holdout, "synthetic": synthetic, "test": test, "auxiliary": auxiliary}
+    paths = {role: path for role, path in given.items() if path is not None}
+    renamed = dict(_renaming(name) for name in names)
+    sources = {role: pipeline.source_of(path, labels, renamed, role) for role, path in paths.items()}
+    square = (size, size) if size else None
+    wanted = pipeline.request(sources, policy, margin, square, Run(engine=engine, workers=workers))
+    with _progress.told() as tell:
+        closed = pipeline.run(wanted, out.resolve(), tell)
+    _closing.show(closed, gate)
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not equals or not new:
+        raise click.BadParameter(f"'{text}' is not OLD=NEW", param_hint="--class-name")
+    return old, new

@@ -1,0 +1,114 @@
+"""`chambit doctor`: what this machine can do, each missing thing with its remedy."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+NEEDED_DISK = 1.0  # GB for the demonstration
+NEEDED_MEMORY = 4.0  # GB
+
+
+class Check(NamedTuple):
+    """One line: what was looked at, what was found, whether the demonstration can run with it, and the remedy."""
+
+    name: str
+    found: str
+    good: bool
+    needed: bool = True
+    remedy: str = ""
+
+
+@click.command("doctor")
+def command() -> None:
+    """Say what this machine can do, and how to mend what it cannot; status 1 if the demonstration cannot run."""
+    checks = [_python(), *_packages(), _processor(), _speed(), _memory(), _disk(), _network()]
+    for check in checks:
+        mark = (
+            click.style("ok  ", fg="green")
+            if check.good
+            else click.style("miss" if check.needed else "note", fg="yellow")
+        )
+        click.echo(f"{mark} {check.name:<18} {check.found}")
+        if not check.good:
+            click.echo(f"     {'':<18} -> {check.remedy}")
+    if any(check.needed and not check.good for check in checks):
+        sys.exit(1)
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    return Check("Python", version, sys.version_info >= (3, 11), True, "install Python 3.11 or newer")
+
+
+def _packages() -> list[Check]:
+    out = []
+    for line in importlib.metadata.requires("chambit") or []:
+        if ";" in line:
+            continue
+        name = line.split(">")[0].split("=")[0].split("[")[0].strip()
+        try:
+            out.append(Check(name, importlib.metadata.version(name), True))
+        except importlib.metadata.PackageNotFoundError:
+            out.append(Check(name, "not installed", False, True, f"pip install -c constraints.txt {name}"))
+    return out
+
+
+def _processor() -> Check:
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    found = f"{cores} core(s), bfloat16 {'in hardware' if fast else 'emulated'}"
+    return Check(
+        "processor", found, fast, False, "training will be about three times slower; nothing to mend"
+    )
+
+
+def _speed() -> Check:
+    import torch
+
+    a = torch.randn(1024, 1024).to(torch.bfloat16)
+    a @ a
+    began = time.perf_counter()
+    for _ in range(10):
+        a @ a
+    rate = 10 * 2 * 1024**3 / (time.perf_counter() - began) / 1e9
+    return Check("matrix product", f"{rate:,.0f} GFLOP/s (bfloat16, 1024 x 1024)", True)
+
+
+def _memory() -> Check:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return Check(
+        "memory", f"{total:.1f} GB", total >= NEEDED_MEMORY, True, f"{NEEDED_MEMORY:g} GB are needed"
+    )
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    return Check(
+        "disk here", f"{free:.1f} GB free", free >= NEEDED_DISK, True, "free some space or work elsewhere"
+    )
+
+
+def _network() -> Check:
+    import socket
+
+    from chambit.core import offline
+
+    offline.guard()
+    try:
+        socket.create_connection(
+            ("192.0.2.1", 9), timeout=0.2
+        ).close()  # TEST-NET-1, reserved for documentation
+    except offline.EgressError:
+        return Check("network guard", "connections to other machines are refused", True)
+    except OSError:
+        pass
+    return Check("network guard", "not in force", False, True, "report this: the audit hook did not work")

@@ -1,0 +1,1 @@
+"""What every room stands on: study, evidence, digests, seeds, store, ledger, steps, extensions, engines, errors."""

@@ -1,0 +1,66 @@
+"""Chunks spread over worker processes on this machine, one thread each."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from chambit.core.engines import _single
+from chambit.core.store import Store
+
+
+def _call(work: Callable[[Store, Any], str], root: Path, task: Any) -> str:
+    with _single.thread():
+        return work(Store(root), task)
+
+
+def _ignore_interrupt() -> None:
+    # Ctrl-C reaches the whole process group; only the coordinator answers it and then ends the workers.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Engine:
+    """A pool that starts with the first chunk and is kept for the whole run.
+
+    Workers are spawned, not forked: a fork after torch has started its thread pool can hang.
+
+    Args:
+        workers: number of processes, at least 1.
+    """
+
+    def __init__(self, workers: int = 2) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(
+        self, work: Callable[[Store, Any], str], tasks: Mapping[str, Any], root: Path
+    ) -> Iterator[tuple[str, str]]:
+        """Yield (key, digest) for each task as it ends, in no fixed order.
+
+        At most two tasks a worker are handed out ahead, so an interrupted run loses only those in hand.
+        """
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_ignore_interrupt)
+        waiting = iter(tasks.items())
+        running: dict[Future[str], str] = {}
+        with _single.environment():
+            while True:
+                while len(running) < 2 * self.workers and (item := next(waiting, None)) is not None:
+                    running[self._pool.submit(_call, work, root, item[1])] = item[0]
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield running.pop(future), future.result()
+
+    def close(self) -> None:
+        """End the workers; chunks in hand are lost and will be made again."""
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

@@ -1,0 +1,247 @@
+"""A Study: one YAML file that says purpose, cohort, recipe, measures, margins and policy.
+
+Its digest is the pre-registration: it is recorded before the first measurement and everything a result can depend on is
+inside it. The `run:` block (engine, workers, output folder) cannot change a result and stays outside. All problems of a
+file are reported at once, each with its line.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from chambit.core import digest
+from chambit.core.errors import Problem, StudyError
+from chambit.core.evidence import Frozen
+
+Named = dict[str, dict[str, Any]]
+
+
+class Purpose(Frozen):
+    """Why the set is made and who may use it; the first question of the review."""
+
+    text: str = ""
+    prohibited_uses: str = ""
+    recipients: str = ""
+    tier: Literal["", "safe_zone", "gated", "open"] = ""
+
+
+class Provenance(Frozen):
+    """The lawful source of the real images; the second question of the review."""
+
+    kind: Literal["phantoms", "public", "hospital"]
+    name: str = ""
+    licence: str = ""
+    irb: str = ""
+    drb: str = ""
+    de_identification: str = ""
+
+
+class Phantoms(Frozen):
+    """The embedded cohort: procedural chest radiographs."""
+
+    patients: int = Field(3200, ge=20)
+    pixels: int = Field(64, ge=32, le=512)
+    prevalence: float = Field(0.5, gt=0, lt=1)
+    contrast: float = Field(3.4, ge=0, description="largest thickness of consolidated lung, cm")
+
+
+class Files(Frozen):
+    """Real files: a folder of images, a MedMNIST-style .npz, or DICOM; paths are relative to the study file."""
+
+    path: Path
+    part: str = ""
+    labels: Path | None = None
+    class_names: dict[str, str] = Field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    resize: bool = False
+
+
+class Split(Frozen):
+    """Shares of the subjects; `test` is 0 when the cohort names its own test files."""
+
+    train: float = Field(0.40, gt=0, lt=1)
+    holdout: float = Field(0.32, gt=0, lt=1)
+    auxiliary: float = Field(0.10, gt=0, lt=1)
+    test: float = Field(0.18, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (
+            abs(total := self.train + self.holdout + self.auxiliary + self.test) - 1 > 1e-9
+            or total < 1 - 1e-9
+        ):
+            raise ValueError(f"train, holdout, auxiliary and test must add up to 1, not {total:g}")
+        return self
+
+
+class Cohort(Frozen):
+    """Where the real images come from, and how subjects are divided."""
+
+    phantoms: Phantoms | None = None
+    files: Files | None = None
+    test: Files | None = None
+    split: Split = Split()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.phantoms is None) == (self.files is None):
+            raise ValueError("give exactly one of `phantoms` and `files`")
+        if self.test is not None and self.split.test:
+            raise ValueError("`test` files are given, so `split.test` must be 0")
+        if self.test is None and not self.split.test:
+            raise ValueError("`split.test` must be above 0 unless `test` files are given")
+        return self
+
+
+class Sample(Frozen):
+    """How many synthetic images, and of which class; shares are those of the training images unless given."""
+
+    images: int = Field(1000, ge=10)
+    shares: dict[str, float] | None = None
+
+
+class Recipe(Frozen):
+    """How synthetic images are made: one trained stage, how many to draw, and the chain of pixel operations after it."""
+
+    train: Named
+    sample: Sample = Sample()
+    refine: list[Named] = Field(default_factory=list)
+
+    @field_validator("train")
+    @classmethod
+    def _one_stage(cls, value: Named) -> Named:
+        if len(value) != 1:
+            raise ValueError("name exactly one stage")
+        return value
+
+    @field_validator("refine")
+    @classmethod
+    def _one_operation(cls, value: list[Named]) -> list[Named]:
+        if any(len(entry) != 1 for entry in value):
+            raise ValueError(
+                "each entry of refine names exactly one operation, for example `- crop: {bottom: 30%}`"
+            )
+        return value
+
+
+class Margins(Frozen):
+    """Margins a person fixes before the first measurement; None takes the policy's default."""
+
+    auroc: float | None = Field(None, gt=0, lt=0.5)
+
+
+class Run(Frozen):
+    """How the work is done on this machine. Outside the digest: none of it can change a result."""
+
+    out: Path | None = None
+    engine: str = "processes"
+    workers: int = Field(0, ge=0, description="0: one for each core")
+
+
+class Study(Frozen):
+    """The whole study."""
+
+    chambit: Literal[1]
+    title: str = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    purpose: Purpose = Purpose()
+    source: Provenance
+    cohort: Cohort
+    recipe: Recipe
+    measures: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    margins: Margins = Margins()
+    policy: str = "default"
+    run: Run = Run()
+
+    @property
+    def digest(self) -> str:
+        """The pre-registration: SHA-256 of everything but `run`, paths as they stand in the file."""
+        return digest.of_json(self.model_dump(mode="json", exclude={"run"}))
+
+
+def load(path: Path) -> Study:
+    """Read a study file.
+
+    Raises:
+        StudyError: with every problem found, each naming its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(
+            f"The study file {path} cannot be read.",
+            [Problem(str(path), error.strerror or str(error), "`chambit init` writes one to start from")],
+        ) from None
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = Problem(
+            where, str(getattr(error, "problem", error)), "mend the YAML (indentation, quotes, colons)"
+        )
+        raise StudyError("The study file is not YAML.", [problem]) from None
+    if not isinstance(raw, dict):
+        raise StudyError(
+            "The study file is empty.", [Problem(str(path), "no keys", "`chambit init` writes one")]
+        )
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(path, node, dict(entry)) for entry in error.errors()]
+        raise StudyError(f"The study file has {len(problems)} problem(s).", problems) from None
+
+
+def _problem(path: Path, node: Any, entry: dict[str, Any]) -> Problem:
+    keys = [key for key in entry["loc"] if key not in ("function-after", "function-before")]
+    line, reached = _line(node, keys)
+    name = ".".join(str(key) for key in keys)
+    if entry["type"] == "extra_forbidden":
+        return Problem(f"{path}:{line}", f"unknown key `{name}`", "see `chambit init` for the keys there are")
+    if entry["type"] == "missing":
+        return Problem(
+            f"{path}:{line}", f"`{name}` is missing", f"add it under `{reached}`" if reached else "add it"
+        )
+    return Problem(f"{path}:{line}", f"`{name}`: {entry['msg']}", f"it is {entry['input']!r} now")
+
+
+def _line(node: Any, keys: list[Any]) -> tuple[int, str]:
+    """The line of the deepest key that exists, and the path to it."""
+    line, reached = node.start_mark.line + 1, []
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            match = next((pair for pair in node.value if pair[0].value == str(key)), None)
+            if match is None:
+                break
+            line, node = match[0].start_mark.line + 1, match[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            break
+        reached.append(str(key))
+    return line, ".".join(reached)
+
+
+def resolve(study_file: Path, path: Path) -> Path:
+    """A path of a study file, which is relative to that file."""
+    return path if path.is_absolute() else (study_file.parent / path).resolve()
+
+
+def check_options(where: str, model: type[Frozen], options: dict[str, Any]) -> list[Problem]:
+    """Problems of an extension's options, empty when they are good."""
+    try:
+        model.model_validate(options)
+    except ValidationError as error:
+        return [
+            Problem(
+                f"{where}.{'.'.join(str(key) for key in entry['loc'])}",
+                "unknown key" if entry["type"] == "extra_forbidden" else entry["msg"],
+                f"known keys: {', '.join(model.model_fields) or 'none'}",
+            )
+            for entry in error.errors()
+        ]
+    return []

@@ -1,0 +1,1 @@
+"""Stages: what can be trained and sampled, one file per kind."""

@@ -1,0 +1,1 @@
+"""Pixels: the `Image` record, readers (one file per format), and sets of images in the store."""

@@ -1,0 +1,97 @@
+"""A set of images in the store: one table with a row per image, pixels in blocks of at most 256.
+
+The table has at least `id` (unique), `sha256` (of dtype, shape and pixel values), `block` (digest of the blob that
+holds the pixels), `row` (index inside it), `subject` and `label`; further columns are free. Working pixels are uint8 or
+uint16 with full scale 255 or 65535, one shape for the whole set.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from chambit.core import digest
+from chambit.core.store import Store
+
+BLOCK = 256
+COLUMNS = ("id", "sha256", "block", "row", "subject", "label")
+
+
+def put_block(store: Store, pixels: np.ndarray) -> tuple[str, list[str]]:
+    """Keep up to 256 images, uint8 or uint16 (N, H, W); returns the blob's digest and each image's own sha256."""
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or len(pixels) > BLOCK:
+        raise ValueError(
+            f"a block is at most {BLOCK} uint8 or uint16 images (N, H, W), not {pixels.dtype} {pixels.shape}"
+        )
+    return store.put_arrays(pixels=pixels), [digest.of_array(image) for image in pixels]
+
+
+def chunks(count: int, size: int = BLOCK) -> Iterator[tuple[str, range]]:
+    """Keys and index ranges that cut `count` things in chunks of `size`.
+
+    >>> [(key, len(part)) for key, part in chunks(300)]
+    [('00000000', 256), ('00000256', 44)]
+    """
+    for first in range(0, count, size):
+        yield f"{first:08d}", range(first, min(first + size, count))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images by table and store; pixels are read when asked for."""
+
+    store: Store
+    table: pl.DataFrame
+
+    @classmethod
+    def load(cls, store: Store, key: str) -> "ImageSet":
+        """The set whose table is the blob `key`."""
+        return cls(store, store.get_table(key))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def subjects(self) -> np.ndarray:
+        """Subject of each image, str (N,)."""
+        return self.table["subject"].to_numpy().astype(str)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Label of each image, str (N,)."""
+        return self.table["label"].to_numpy().astype(str)
+
+    @property
+    def digest(self) -> str:
+        """Digest of what the set holds: sha256, subject and label of each image, in order."""
+        return digest.of_json(self.table.select("sha256", "subject", "label").rows())
+
+    def where(self, keep: pl.Expr) -> "ImageSet":
+        """The images that fulfil a polars expression."""
+        return ImageSet(self.store, self.table.filter(keep))
+
+    def take(self, index: np.ndarray) -> "ImageSet":
+        """The images at these positions, in this order."""
+        return ImageSet(self.store, self.table[np.asarray(index, np.int64)])
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (positions in this set, pixels uint8/uint16 (n, H, W)) block by block: memory stays flat."""
+        names = self.table["block"].to_numpy()
+        rows = self.table["row"].to_numpy()
+        for name in dict.fromkeys(names):
+            at = np.flatnonzero(names == name)
+            yield at, self.store.get_arrays(str(name))["pixels"][rows[at]]
+
+    def grey(self) -> np.ndarray:
+        """All images as float32 (N, H, W) in [0, 1]."""
+        if not len(self):
+            return np.zeros((0, 1, 1), np.float32)
+        out: np.ndarray | None = None
+        for at, pixels in self.blocks():
+            if out is None:
+                out = np.empty((len(self), *pixels.shape[1:]), np.float32)
+            out[at] = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+        assert out is not None
+        return out

@@ -1,0 +1,53 @@
+"""The real-versus-real band: what a distance gives between real images and other real images at the same n.
+
+Subjects of train and holdout together are dealt at random into two disjoint halves; each half gives `n` images, and the
+measure compares them. A value inside the band cannot be told from real data by this measure; a value without its band
+means nothing, because most distances depend on n.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from chambit.core.evidence import Band
+
+Distance = Callable[[np.ndarray, np.ndarray], float]
+
+
+def common_size(synthetic: int, subjects: np.ndarray) -> int:
+    """The n at which value and band are computed: no more than the synthetic set, nor than half the real images hold."""
+    return min(synthetic, len(subjects) // 2 * 9 // 10)
+
+
+def pick(indices: np.ndarray, n: int, generator: np.random.Generator) -> np.ndarray:
+    """`n` of the indices without replacement (all of them when there are fewer), sorted."""
+    return np.sort(generator.choice(indices, min(n, len(indices)), replace=False))
+
+
+def real_versus_real(
+    distance: Distance,
+    features: np.ndarray,
+    subjects: np.ndarray,
+    n: int,
+    draws: int,
+    generator: np.random.Generator,
+) -> Band:
+    """The band of `distance` over `draws` subject-disjoint splits.
+
+    Args:
+        distance: (real features, other features) -> number.
+        features: (N, d) of all real images that may be used.
+        subjects: str (N,).
+        n: images per side.
+        draws: number of random splits.
+        generator: where the splits come from.
+    """
+    names, member = np.unique(subjects, return_inverse=True)
+    values = []
+    for _ in range(draws):
+        side = (generator.permutation(len(names)) % 2)[member]
+        left = pick(np.flatnonzero(side == 0), n, generator)
+        right = pick(np.flatnonzero(side == 1), n, generator)
+        values.append(distance(features[left], features[right]))
+    low, middle, high = np.percentile(values, [2.5, 50, 97.5])
+    return Band(low=float(low), middle=float(middle), high=float(high), draws=draws, n=n)

@@ -1,0 +1,141 @@
+"""What a measure is given: the sets of images by role, the policy's settings, seeds, and a `map` for heavy parts.
+
+Roles. `train`: what the generator saw. `holdout`: real, same source, subject-disjoint, seen by neither the generator
+nor any learned detector. `auxiliary`: real, fits detectors and whitening. `test`: real, for downstream utility.
+`synthetic`: exactly the images to be released, after refinement.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from chambit.core import extensions
+from chambit.core.evidence import Control, Finding, Frozen
+from chambit.core.steps import Context
+from chambit.core.store import Store
+from chambit.images.imageset import ImageSet
+
+EXTRACTORS = "chambit.measure.embed"
+ROLES = ("train", "holdout", "auxiliary", "test", "synthetic")
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Images by role, with where to compute.
+
+    Attributes:
+        sets: role -> images; a role without images is absent.
+        context: store, seeds, progress, and chunked `map` of the running step.
+    """
+
+    sets: Mapping[str, ImageSet]
+    context: Context
+
+    def __getitem__(self, role: str) -> ImageSet:
+        return self.sets[role]
+
+    def __contains__(self, role: str) -> bool:
+        return role in self.sets
+
+    def subjects(self, role: str) -> int:
+        """Number of distinct subjects of a role, 0 when it is absent."""
+        return len(np.unique(self.sets[role].subjects)) if role in self.sets else 0
+
+    def inputs(self, *roles: str) -> dict[str, str]:
+        """Digests of the sets a finding rests on."""
+        return {role: self.sets[role].digest for role in roles if role in self.sets}
+
+    def features(self, role: str, extractor: str) -> np.ndarray:
+        """Feature vectors float64 (N, d) of a role, computed chunk by chunk and kept."""
+        images = self.sets[role]
+        tasks: dict[str, Any] = {}
+        where = []
+        for number, block in enumerate(images.table["block"].unique(maintain_order=True)):
+            at = np.flatnonzero((images.table["block"] == block).to_numpy())
+            rows = images.table["row"].to_numpy()[at].tolist()
+            where.append(at)
+            tasks[f"{extractor}/{role}/{number:06d}"] = {"extractor": extractor, "block": block, "rows": rows}
+        sizes = {key: len(task["rows"]) for key, task in tasks.items()}
+        made = self.context.map(_embed, tasks, unit="images", sizes=sizes)
+        out: np.ndarray | None = None
+        for at, key in zip(where, made.values(), strict=True):
+            features = self.context.store.get_arrays(key)["features"]
+            if out is None:
+                out = np.empty((len(images), features.shape[1]))
+            out[at] = features
+        return out if out is not None else np.empty((0, 0))
+
+
+def _embed(store: Store, task: Mapping[str, Any]) -> str:
+    pixels = store.get_arrays(task["block"])["pixels"][task["rows"]]
+    grey = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return store.put_arrays(features=extensions.load(EXTRACTORS, task["extractor"]).features(grey))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a measure returns.
+
+    Attributes:
+        findings: its numbers.
+        scores: columns for the table of synthetic images: name -> values in the set's order.
+        pairs: the real-synthetic pairs a reader must look at, most alike first.
+    """
+
+    findings: tuple[Finding, ...]
+    scores: pl.DataFrame | None = None
+    pairs: tuple["Pair", ...] = ()
+
+
+class Pair(Frozen):
+    """A synthetic image beside the real image it is most like.
+
+    Attributes:
+        synthetic, real: image ids.
+        turn: which of the eight flips and quarter turns of the synthetic image fits the real one (see `descriptors.TURNS`).
+        score: fused similarity in calibrated units (0: median, 1: 99th percentile of unrelated subjects).
+        p: conformal p-value.
+        flagged: whether p is at or below the policy's level.
+    """
+
+    synthetic: str
+    real: str
+    turn: int
+    score: float
+    p: float
+    flagged: bool
+
+
+def not_run(
+    measure: str,
+    quantities: Mapping[str, str],
+    reason: str,
+    n: Mapping[str, int],
+    control: Control | None = None,
+) -> Result:
+    """The result of a measure that could not be run: every quantity present, none with a value.
+
+    Args:
+        measure: name and version.
+        quantities: quantity -> direction ('lower', 'higher' or 'neither').
+        reason: why, with the number that would be needed.
+        n: the sizes there were.
+        control: the control, where it ran.
+    """
+    return Result(
+        tuple(
+            Finding(
+                measure=measure,
+                quantity=quantity,
+                value=None,
+                direction=direction,
+                reason=reason,
+                n=dict(n),
+                control=control,
+            )  # type: ignore[arg-type]
+            for quantity, direction in quantities.items()
+        )
+    )

@@ -1,0 +1,1 @@
+"""Is the set useful? One file per measure."""

@@ -1,0 +1,1 @@
+"""Phantoms: procedurally drawn chest radiographs, the embedded cohort; no image here is of a person."""

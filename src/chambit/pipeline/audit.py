@@ -1,0 +1,213 @@
+"""Audit: the same evidence for a synthetic set that somebody else made; images only, no generator."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from chambit.core import digest, offline
+from chambit.core.errors import InputError, Problem
+from chambit.core.steps import Context, Listener, Outputs, Step, Workshop
+from chambit.core.study import Run
+from chambit.images.imageset import ImageSet
+from chambit.pipeline import closing, examining, making, plan
+from chambit.pipeline.plan import Made, Planned
+from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of
+from chambit.prepare import intake
+from chambit.prepare.split import proof, proof_lines
+from chambit.review import policy as policies
+from chambit.review.policy import Policy
+
+SEED = 0
+PREFIX = {"train": "T", "holdout": "H", "auxiliary": "A", "test": "V", "synthetic": "S"}
+CARVED = 0.2
+
+
+class Request(NamedTuple):
+    """What to audit: a source for each role, the policy, the margin, the working size.
+
+    `auxiliary` may be absent: then the test images fit the detectors, or a fifth of the holdout's subjects when there
+    are no test images.
+    """
+
+    sources: Mapping[str, intake.Source]
+    policy: Policy
+    margin: float
+    size: tuple[int, int] | None
+    run: Run
+
+
+def request(
+    sources: Mapping[str, intake.Source],
+    policy: str,
+    margin: float | None,
+    size: tuple[int, int] | None,
+    run: Run,
+) -> Request:
+    """Check the paths and the policy.
+
+    Raises:
+        InputError: with the problems of every source at once.
+    """
+    loaded = policies.load(policy)
+    problems: list[Problem] = []
+    for role, source in sources.items():
+        try:
+            intake.files(source)
+        except InputError as error:
+            problems += error.problems or [Problem(f"--{role}", error.summary)]
+    if problems:
+        raise InputError(f"The inputs have {len(problems)} problem(s).", problems)
+    return Request(sources, loaded, margin or loaded.margins["auroc"].value, size, run)
+
+
+def planned(wanted: Request) -> list[Planned]:
+    """All steps of an audit, in order."""
+    steps = [Planned("intake train", lambda made: _intake(wanted, "train", made), 1000, "files", 700.0, 10)]
+    for role in wanted.sources:
+        if role != "train":
+            steps.append(
+                Planned(
+                    f"intake {role}",
+                    lambda made, role=role: _intake(wanted, role, made),
+                    1000,
+                    "files",
+                    700.0,
+                    10,
+                )  # type: ignore[misc]
+            )
+    steps.append(Planned("roles", lambda made: _roles(wanted, made), 1000, "images", 5000.0, 1))
+    names = {name: {} for name in examining.kinds()}  # type: dict[str, dict[str, object]]
+    return steps + examining.planned(names, wanted.policy, wanted.margin, SEED, 1000, source="roles")
+
+
+def run(wanted: Request, out: Path, tell: Listener) -> closing.Closed:
+    """Audit and write the files."""
+    offline.guard()
+    workshop = Workshop.at(out / WORK, engine_of(wanted.run), tell)
+    try:
+        made = plan.run(workshop, planned(wanted))
+        sets = {
+            role: ImageSet.load(workshop.store, key) for role, key in made["roles"].items() if role in PREFIX
+        }
+        facts = _facts(workshop, wanted, made, sets)
+        return closing.close(workshop, out, made, sets, wanted.policy, facts)
+    finally:
+        workshop.close()
+
+
+def _intake(wanted: Request, role: str, made: Made) -> Step:
+    source = wanted.sources[role]
+    inputs = {"files": intake.inputs_digest(source)}
+    if role != "train":
+        inputs["train"] = made["intake train"]["images"]
+    options = {"role": role, "part": source.part, "names": dict(source.class_names), "size": wanted.size}
+
+    def run(context: Context) -> Outputs:
+        # every role is brought to the training images' working size: distances between sizes mean nothing
+        size = wanted.size
+        if size is None and role != "train":
+            _, first = next(ImageSet.load(context.store, inputs["train"]).blocks())
+            size = (int(first.shape[1]), int(first.shape[2]))
+        outputs = intake.take_in(context, source, intake.Rules(size, True), prefix=PREFIX[role])
+        return outputs | {"found": context.store.put_json(len(intake.files(source)))}
+
+    return Step(f"intake {role}", "1", options, inputs, run, SEED)
+
+
+def _roles(wanted: Request, made: Made) -> Step:
+    """Give every measure its sets; find images for the detectors; count what the sets share."""
+    inputs = {role: made[f"intake {role}"]["images"] for role in wanted.sources}
+
+    def run(context: Context) -> Outputs:
+        tables = {role: context.store.get_table(key) for role, key in inputs.items()}
+        note = "given"
+        if "auxiliary" not in tables and "test" in tables:
+            tables["auxiliary"], note = tables["test"], "the test images"
+        elif "auxiliary" not in tables:
+            rng = np.random.default_rng(context.seed("carve"))
+            names = np.unique(tables["holdout"]["subject"].to_numpy().astype(str))
+            carved = rng.permutation(names)[: max(1, round(CARVED * len(names)))].tolist()
+            mine = tables["holdout"]["subject"].is_in(carved)
+            tables["auxiliary"], tables["holdout"] = (
+                tables["holdout"].filter(mine),
+                tables["holdout"].filter(~mine),
+            )
+            note = f"{CARVED:.0%} of the holdout's subjects"
+        parts = [
+            tables[role].with_columns(pl.lit(role).alias("split"))
+            for role in ("train", "holdout", "auxiliary", "test")
+            if role in tables and not (role == "auxiliary" and note == "the test images")
+        ]
+        together = proof(pl.concat(parts, how="diagonal"))
+        sets = {role: ImageSet(context.store, table) for role, table in tables.items()}
+        found = making.marks(sets["synthetic"], sets["train"], wanted.policy.settings.get("visible_mark", {}))
+        outputs = {role: context.store.put_table(table) for role, table in tables.items()}
+        return outputs | {
+            "proof": context.store.put_json(together),
+            "marks": context.store.put_json([found]),
+            "note": context.store.put_json(note),
+        }
+
+    return Step("roles", "1", {"marks": wanted.policy.settings.get("visible_mark", {})}, inputs, run, SEED)
+
+
+def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, ImageSet]) -> closing.Facts:
+    store = workshop.store
+    shared = store.get_json(made["roles"]["proof"])
+    intakes = [made[f"intake {role}"] for role in wanted.sources]
+    refused = [row for outputs in intakes for row in store.get_table(outputs["refused"]).to_dicts()]
+    found = sum(store.get_json(outputs["found"]) for outputs in intakes)
+    accepted = sum(len(store.get_table(outputs["images"])) for outputs in intakes)
+    identity = digest.of_json(
+        {role: images.digest for role, images in sets.items()} | {"margin": wanted.margin}
+    )
+    _, first = next(sets["synthetic"].blocks())
+    return closing.Facts(
+        kind="audit",
+        title="합성영상 감사 / Audit of a synthetic set",
+        phantom=False,
+        study_digest=identity,
+        attempt=1,
+        produced=_date(workshop, identity),
+        attached={},
+        facts={
+            "working size": f"{first.shape[2]} x {first.shape[1]} pixels",
+            "detectors fitted on": store.get_json(made["roles"]["note"]),
+            "margin": f"{wanted.margin:g} AUROC",
+        },
+        records=[
+            closing.stated("purpose", {}, PURPOSE),
+            closing.stated("source", {}, SOURCE["hospital"]),
+            closing.accounted(found, accepted, len(refused)),
+            closing.overlap(shared),
+            closing.stated("generation", {}, ("method",)).model_copy(update={"quantity": "recorded"}),
+            closing.marks(store.get_json(made["roles"]["marks"]), len(sets["synthetic"])),
+            closing.connections(),
+        ],
+        refused=refused,
+        proof=proof_lines(shared),
+        counts=closing.counts(sets),
+    )
+
+
+def _date(workshop: Workshop, identity: str) -> str:
+    """The day these very inputs were first audited here."""
+    for event in workshop.ledger.events("audit.began"):
+        if event["body"]["inputs"] == identity:
+            return str(event["body"]["date"])
+    workshop.ledger.add_event("audit.began", {"inputs": identity, "date": closing.today()})
+    return closing.today()
+
+
+def source_of(path: Path, labels: Path | None, names: Mapping[str, str], role: str) -> intake.Source:
+    """Where one role's images are; `FILE.npz#part` names a part of an archive."""
+    base, mark, part = str(path).partition("#")
+    if mark and base.endswith(".npz"):
+        path = Path(base)
+    else:
+        part = ""
+    used = labels if labels is not None and role != "synthetic" else None
+    return intake.Source(path.resolve(), part, used, names)

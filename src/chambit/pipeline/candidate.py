@@ -1,0 +1,59 @@
+"""The release candidate as files: one PNG per synthetic image in a folder per class, and labels.csv."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from chambit.core.store import write_atomically
+from chambit.images.imageset import ImageSet
+
+NOTICE = "AI-generated synthetic image; not for diagnosis. 인공지능으로 생성한 합성영상, 진단용 아님."
+
+
+def write(folder: Path, images: ImageSet) -> None:
+    """Write the images that the evidence speaks of, byte for byte the same on every run.
+
+    The folder is made beside and renamed, so it holds the whole candidate or the earlier one. `labels.csv` has file,
+    subject (the image itself), label, and the sha256 of the pixels under which the evidence knows the image.
+    """
+    stamp = folder / "labels.csv"
+    table = images.table
+    names = [f"{_safe(label)}/{name}.png" for name, label in zip(table["id"], table["label"], strict=True)]
+    labels = table.select(pl.Series("file", names), "subject", "label", "sha256")
+    buffer = io.BytesIO()
+    labels.write_csv(buffer)
+    if (
+        stamp.exists()
+        and stamp.read_bytes() == buffer.getvalue()
+        and all((folder / name).exists() for name in names)
+    ):
+        return
+    making = folder.with_name(folder.name + ".making")
+    shutil.rmtree(making, ignore_errors=True)
+    for at, pixels in images.blocks():
+        for i, image in zip(at, pixels, strict=True):
+            path = making / names[i]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_png(image))
+    write_atomically(making / "labels.csv", buffer.getvalue())
+    shutil.rmtree(folder, ignore_errors=True)
+    making.rename(folder)
+
+
+def _png(image: object) -> bytes:
+    from PIL import Image as Picture
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_itxt("Comment", NOTICE)
+    buffer = io.BytesIO()
+    Picture.fromarray(image).save(buffer, "PNG", pnginfo=text)
+    return buffer.getvalue()
+
+
+def _safe(label: str) -> str:
+    """A folder name for a label: letters, digits, dot, dash and underscore of any script."""
+    return re.sub(r"[^\w.-]+", "_", label) or "unlabelled"

@@ -1,0 +1,286 @@
+"""From findings to the three files a board gets: evidence.json, images.parquet, dossier.html (and verdict.json)."""
+
+import datetime
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from chambit import __version__
+from chambit.core import offline
+from chambit.core.evidence import Evidence, Finding, Verdict
+from chambit.core.steps import Workshop
+from chambit.core.store import write_atomically
+from chambit.images.imageset import ImageSet
+from chambit.measure.descriptors import turned
+from chambit.pipeline import examining
+from chambit.pipeline.plan import Made
+from chambit.report import dossier, pictures
+from chambit.review import verdict
+from chambit.review.policy import Policy
+
+SHEET = 40
+
+
+class Facts(NamedTuple):
+    """What the closing needs to know beside the steps' outputs."""
+
+    kind: str
+    title: str
+    phantom: bool
+    study_digest: str
+    attempt: int
+    produced: str
+    attached: Mapping[str, str]
+    facts: Mapping[str, str]
+    records: Sequence[Finding]
+    refused: Sequence[Mapping[str, str]]
+    proof: Sequence[str]
+    counts: Mapping[str, Mapping[str, int]]
+
+
+class Closed(NamedTuple):
+    """What a person is told at the end."""
+
+    verdict: Verdict
+    because: tuple[str, ...]
+    dossier: Path
+    evidence: tuple[Evidence, ...]
+
+
+def close(
+    workshop: Workshop, out: Path, made: Made, sets: Mapping[str, ImageSet], policy: Policy, facts: Facts
+) -> Closed:
+    """Judge every finding and write the files; each is written whole or not at all."""
+    found = [*facts.records, *examining.findings(workshop.store, made)]
+    evidence = [verdict.judge(finding, policy) for finding in found]
+    evidence += verdict.missing(evidence, policy)
+    overall = verdict.overall(evidence)
+    _write(out / "evidence.json", _json([_exported(item) for item in evidence]))
+    summary = {
+        "verdict": overall.verdict,
+        "because": overall.because,
+        "study": facts.study_digest,
+        "policy": {"name": policy.name, "version": policy.version, "digest": policy.digest},
+        "chambit": __version__,
+        "attempt": facts.attempt,
+    }
+    _write(out / "verdict.json", _json(summary))
+    buffer = io.BytesIO()
+    _table(workshop, made, sets["synthetic"]).write_parquet(buffer, compression="zstd", statistics=False)
+    _write(out / "images.parquet", buffer.getvalue())
+    bundle = _bundle(workshop, made, sets, policy, facts, evidence, overall)
+    _write(out / "dossier.html", dossier.render(bundle).encode())
+    workshop.ledger.add_event("evidence.closed", {"verdict": overall.verdict, "study": facts.study_digest})
+    return Closed(overall.verdict, overall.because, out / "dossier.html", tuple(evidence))
+
+
+def connections() -> Finding:
+    """How many connections to other machines this process tried; refused ones count."""
+    return Finding(
+        measure="process@1",
+        quantity="connections",
+        value=float(offline.attempts()) if offline.guarded() else None,
+        unit="connections",
+        null=0.0,
+        direction="lower",
+        n={"guarded processes": 1},
+        reason="" if offline.guarded() else "The network guard was not in force in this process.",
+    )
+
+
+def counts(sets: Mapping[str, ImageSet]) -> dict[str, dict[str, int]]:
+    """Subjects, images and images per label of each set."""
+    return {
+        role: {"subjects": len(np.unique(images.subjects)), "images": len(images)}
+        | {str(label): int((images.labels == label).sum()) for label in np.unique(images.labels) if label}
+        for role, images in sets.items()
+        if len(images)
+    }
+
+
+def accounted(found: int, accepted: int, refused: int) -> Finding:
+    """Share of files that ended as accepted or refused."""
+    return Finding(
+        measure="intake@1",
+        quantity="accounted",
+        value=(accepted + refused) / found if found else None,
+        n={"files": found, "accepted": accepted, "refused": refused},
+        null=1.0,
+        direction="higher",
+        reason="" if found else "No file was found.",
+    )
+
+
+def overlap(proof: Mapping[str, Any]) -> Finding:
+    """Subjects and identical images that two parts share."""
+    shared = int(proof["shared_subjects"]) + int(proof["shared_pixels"])
+    unknown = bool(proof.get("unknown"))
+    return Finding(
+        measure="split@1",
+        quantity="overlap",
+        value=float(shared),
+        unit="subjects or images",
+        null=0.0,
+        direction="lower",
+        n={"subjects": sum(part["subjects"] for part in proof["splits"].values())},
+        reason="Some files name no subject; each such file was counted as a subject of its own."
+        if unknown
+        else "",
+    )
+
+
+def stated(measure: str, fields: Mapping[str, str], needed: Sequence[str]) -> Finding:
+    """Share of needed statements that a person has written down."""
+    given = [name for name in needed if fields.get(name)]
+    return Finding(
+        measure=f"{measure}@1",
+        quantity="stated",
+        value=len(given) / len(needed),
+        n={"stated": len(given), "needed": len(needed)},
+        null=1.0,
+        direction="higher",
+        details={"open": [name for name in needed if name not in given]},
+    )
+
+
+def marks(reports: Sequence[Sequence[Mapping[str, float]]], images: int) -> Finding:
+    """Visible marks left after refinement; the last report counts, earlier ones are kept as details."""
+    return Finding(
+        measure="refine@1",
+        quantity="marks",
+        value=float(len(reports[-1])),
+        unit="marks",
+        null=0.0,
+        direction="lower",
+        n={"images": images},
+        details={"found": [list(map(dict, report)) for report in reports]},
+    )
+
+
+def _exported(item: Evidence) -> dict[str, Any]:
+    """Evidence as it stands in evidence.json: measure and version apart."""
+    name, _, version = item.measure.partition("@")
+    return {"measure": name, "version": version} | item.model_dump(mode="json", exclude={"measure"})
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    if not path.exists() or path.read_bytes() != data:
+        write_atomically(path, data)
+
+
+def _table(workshop: Workshop, made: Made, synthetic: ImageSet) -> pl.DataFrame:
+    """One row per synthetic image with all its per-image scores."""
+    scores = [
+        workshop.store.get_table(outputs["scores"])
+        for name, outputs in made.items()
+        if name.startswith("measure ") and "scores" in outputs
+    ]
+    return pl.concat([synthetic.table.drop("block", "row", "subject"), *scores], how="horizontal")
+
+
+def _bundle(
+    workshop: Workshop,
+    made: Made,
+    sets: Mapping[str, ImageSet],
+    policy: Policy,
+    facts: Facts,
+    evidence: Sequence[Evidence],
+    overall: verdict.Overall,
+) -> dossier.Bundle:
+    seconds = workshop.ledger.seconds()
+    steps = tuple(
+        {
+            "name": name,
+            "digest": _one(outputs),
+            "outputs": ", ".join(sorted(outputs)),
+            "seconds": f"{seconds.get(name, 0):.1f}",
+        }
+        for name, outputs in made.items()
+    )
+    return dossier.Bundle(
+        title=facts.title,
+        kind="audit" if facts.kind == "audit" else "run",
+        produced=facts.produced,
+        version=__version__,
+        attempt=facts.attempt,
+        attempts=facts.attempt,
+        phantom=facts.phantom,
+        study_digest=facts.study_digest,
+        policy={"name": policy.name, "version": str(policy.version), "digest": policy.digest},
+        verdict=overall.verdict,
+        because=overall.because,
+        evidence=tuple(evidence),
+        attached=dict(facts.attached),
+        counts={role: dict(count) for role, count in facts.counts.items()},
+        refused=tuple(dict(row) for row in facts.refused),
+        proof=tuple(facts.proof),
+        steps=steps,
+        facts=dict(facts.facts),
+        pictures=_pictures(sets),
+        pairs=_pairs(workshop, made, sets),
+        korean={
+            rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition
+        },
+    )
+
+
+def _one(outputs: Mapping[str, str]) -> str:
+    from chambit.core import digest
+
+    return digest.of_json(dict(outputs))
+
+
+def _pictures(sets: Mapping[str, ImageSet]) -> dict[str, bytes]:
+    """Contact sheets, classes in turn, the same number of each class in both."""
+    sheets = {}
+    for name, role in (("real", "holdout"), ("synthetic", "synthetic")):
+        images = sets[role]
+        labels = sorted(set(sets["synthetic"].labels.tolist()))
+        share = max(1, SHEET // max(1, len(labels)))
+        index = np.concatenate([np.flatnonzero(images.labels == label)[:share] for label in labels])
+        if not len(index):
+            index = np.arange(min(SHEET, len(images)))
+        chosen = images.take(index)
+        pixels = chosen.grey()
+        scale = max(1, round(96 / pixels.shape[2]))
+        sheets[name] = pictures.contact_sheet(pixels, chosen.labels.tolist(), columns=10, scale=scale)
+    return sheets
+
+
+def _pairs(workshop: Workshop, made: Made, sets: Mapping[str, ImageSet]) -> tuple[dossier.Pair, ...]:
+    place = {
+        role: {name: i for i, name in enumerate(sets[role].table["id"].to_list())}
+        for role in ("train", "synthetic")
+    }
+    out = []
+    for pair in examining.pairs(workshop.store, made):
+        real = sets["train"].take(np.array([place["train"][pair.real]])).grey()[0]
+        made_image = sets["synthetic"].take(np.array([place["synthetic"][pair.synthetic]])).grey()
+        aligned = turned(made_image, pair.turn)[0]
+        same = aligned.shape == real.shape
+        picture = pictures.pair(real, made_image[0], aligned if same else None)
+        out.append(
+            dossier.Pair(
+                synthetic_id=pair.synthetic,
+                real_id=pair.real,
+                score=pair.score,
+                p=pair.p,
+                flagged=pair.flagged,
+                picture=picture,
+            )
+        )
+    return tuple(out)
+
+
+def today() -> str:
+    """The date, ISO."""
+    return datetime.date.today().isoformat()

@@ -1,0 +1,206 @@
+"""Steps that make the cohort: draw phantoms (or take files as they are), take in, split by subject, gather masks."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from chambit.core import digest
+from chambit.core.errors import InputError
+from chambit.core.steps import Context, Outputs, Step
+from chambit.core.store import Store, write_atomically
+from chambit.core.study import Files, Phantoms, Study, resolve
+from chambit.images import imageset
+from chambit.images.imageset import ImageSet
+from chambit.pipeline.plan import Made, Planned
+from chambit.prepare import intake
+from chambit.prepare.split import proof, split
+
+PATIENTS_A_CHUNK = 64
+
+
+def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
+    """The steps from real files (or none, for phantoms) to a split cohort."""
+    cohort = study.cohort
+    steps = []
+    if cohort.phantoms is not None:
+        images = round(cohort.phantoms.patients * 1.7)
+        size = cohort.phantoms.pixels
+        folder = out / "cohort"
+        steps.append(
+            Planned("phantoms", lambda _: _phantoms(study, cohort.phantoms, folder), images, "images", 180.0 * (64 / size) ** 1.3, 0)
+        )  # fmt: skip
+        files = Files(path=folder, size=(size, size))
+    else:
+        assert cohort.files is not None  # the study's own validator has seen to it
+        files, images = cohort.files, _count(study_file, cohort.files)
+    megabytes = images * (files.size[0] * files.size[1] if files.size else 128 * 128) * 2 / 1e6
+    steps.append(
+        Planned(
+            "intake",
+            lambda made: _intake(study, study_file, files, "R", made),
+            images,
+            "files",
+            700.0,
+            megabytes,
+        )
+    )
+    if cohort.test is not None:
+        extra = cohort.test
+        steps.append(
+            Planned("intake test", lambda made: _intake(study, study_file, extra, "V", made, "intake test"), _count(study_file, extra), "files", 700.0, 1)
+        )  # fmt: skip
+    steps.append(Planned("split", lambda made: _split(study, made), images, "images", 20000.0, 1))
+    steps.append(
+        Planned("masks", lambda made: _masks(study, study_file, files, made), images, "images", 2000.0, 1)
+    )
+    return steps
+
+
+def source(study_file: Path, files: Files) -> intake.Source:
+    """Where files of a study lie on this machine."""
+    path = resolve(study_file, files.path)
+    labels = resolve(study_file, files.labels) if files.labels else None
+    return intake.Source(path, files.part, labels, files.class_names)
+
+
+def _count(study_file: Path, files: Files) -> int:
+    return len(intake.files(source(study_file, files)))
+
+
+def _phantoms(study: Study, phantoms: Phantoms, folder: Path) -> Step:
+    options = phantoms.model_dump() | {"drawing": _drawing()}
+
+    def run(context: Context) -> Outputs:
+        tasks = {
+            f"{first:06d}": options | {"first": first, "count": min(PATIENTS_A_CHUNK, phantoms.patients - first),
+                                       "seed": context.seed("cohort") % 2**31, "folder": str(folder)}
+            for first in range(0, phantoms.patients, PATIENTS_A_CHUNK)
+        }  # fmt: skip
+        sizes = {key: task["count"] for key, task in tasks.items()}
+        made = context.map(_draw, tasks, unit="patients", sizes=sizes)
+        rows = [row for key in made.values() for row in context.store.get_json(key)]
+        labels = pl.DataFrame(rows).drop("sha256")
+        buffer = io.BytesIO()
+        labels.write_csv(buffer)
+        write_atomically(folder / "labels.csv", buffer.getvalue())
+        return {"files": context.store.put_json(rows)}
+
+    return Step("phantoms", "1", options, {}, run, study.seed, round(phantoms.patients * 1.7))
+
+
+def _drawing() -> str:
+    from chambit.phantoms import dicom
+
+    return dicom.VERSION
+
+
+def _draw(store: Store, task: Mapping[str, Any]) -> str:
+    """Draw some patients and write their DICOM files; keeps one row per image."""
+    from chambit.phantoms import chest, dicom
+
+    seen = chest.visits(task["first"], task["count"], seed=task["seed"], prevalence=task["prevalence"])
+    images, masks = chest.render(seen, pixels=task["pixels"], seed=task["seed"], contrast=task["contrast"])
+    folder = Path(task["folder"])
+    spacing = 350.0 / task["pixels"]  # a 35 cm wide detector
+    rows = dicom.write(folder, seen, images, masks, seed=task["seed"], spacing_mm=spacing)
+    return store.put_json([row | {"sha256": digest.of_file(folder / row["file"])} for row in rows])
+
+
+def _intake(
+    study: Study, study_file: Path, files: Files, prefix: str, made: Made, name: str = "intake"
+) -> Step:
+    where = source(study_file, files)
+    options = files.model_dump(mode="json", exclude={"path", "labels"}) | {"prefix": prefix}
+    inputs = {"files": intake.inputs_digest(where)}
+
+    def run(context: Context) -> Outputs:
+        outputs = intake.take_in(context, where, intake.Rules(files.size, files.resize), prefix=prefix)
+        return outputs | {"found": context.store.put_json(len(intake.files(where)))}
+
+    return Step(name, "1", options, inputs, run, study.seed)
+
+
+def _split(study: Study, made: Made) -> Step:
+    inputs = {"images": made["intake"]["images"]}
+    if "intake test" in made:
+        inputs["test"] = made["intake test"]["images"]
+
+    def run(context: Context) -> Outputs:
+        table = context.store.get_table(inputs["images"])
+        if problems := intake.check_classes(table, 2):
+            raise InputError("The cohort cannot be used.", problems)
+        table = split(table, study.cohort.split.model_dump(), seed=context.seed() % 2**31)
+        if "test" in inputs:
+            test = context.store.get_table(inputs["test"]).with_columns(pl.lit("test").alias("split"))
+            test = test.filter(~pl.col("sha256").is_in(table["sha256"].to_list()))
+            table = pl.concat([table, test], how="diagonal")
+        found = proof(table)
+        keep = context.store.put_table
+        parts = {
+            part: keep(table.filter(pl.col("split") == part))
+            for part in ("train", "holdout", "auxiliary", "test")
+        }
+        return {"table": keep(table), "proof": context.store.put_json(found), **parts}
+
+    return Step("split", "1", study.cohort.split.model_dump(), inputs, run, study.seed)
+
+
+def _masks(study: Study, study_file: Path, files: Files, made: Made) -> Step:
+    """Masks of the finding for the training images, where the cohort has them; else the outputs are empty."""
+    train = made["split"]["train"]
+    root = resolve(study_file, files.path)
+
+    def run(context: Context) -> Outputs:
+        images = ImageSet.load(context.store, train)
+        if "mask" not in images.table.columns or not any(images.table["mask"].to_list()):
+            return {"masks": context.store.put_json(None)}
+        tasks = {
+            key: {
+                "root": str(root),
+                "files": [images.table["mask"][i] or "" for i in part],
+                "shape": _shape(images),
+            }
+            for key, part in imageset.chunks(len(images))
+        }
+        made = context.map(
+            _read_masks, tasks, unit="images", sizes={k: len(t["files"]) for k, t in tasks.items()}
+        )
+        return {"masks": context.store.put_json(list(made.values()))}
+
+    return Step("masks", "1", {}, {"train": train}, run, study.seed)
+
+
+def _shape(images: ImageSet) -> tuple[int, int]:
+    _, first = next(images.blocks())
+    return int(first.shape[1]), int(first.shape[2])
+
+
+def _read_masks(store: Store, task: Mapping[str, Any]) -> str:
+    from PIL import Image as Picture
+    from PIL import UnidentifiedImageError
+
+    h, w = task["shape"]
+    masks = np.zeros((len(task["files"]), h, w), np.uint8)
+    for row, name in enumerate(task["files"]):
+        if name:
+            path = Path(task["root"]) / name
+            try:
+                with Picture.open(path) as picture:
+                    masks[row] = (
+                        np.asarray(picture.convert("L").resize((w, h), Picture.Resampling.BOX)) >= 128
+                    )
+            except (OSError, UnidentifiedImageError) as error:
+                raise InputError(f"The mask {path} named in the labels cannot be read: {error}.") from None
+    return store.put_arrays(masks=masks)
+
+
+def load_masks(store: Store, key: str) -> np.ndarray | None:
+    """The training masks bool (N, H, W) of the step `masks`, or None."""
+    blocks = store.get_json(key)
+    if blocks is None:
+        return None
+    return np.concatenate([store.get_arrays(block)["masks"] for block in blocks]).astype(bool)

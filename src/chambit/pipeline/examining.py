@@ -1,0 +1,106 @@
+"""Steps that measure: one for each measure, on the refined sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chambit.core import extensions
+from chambit.core.evidence import Finding
+from chambit.core.steps import Context, Outputs, Step
+from chambit.core.store import Store
+from chambit.images.imageset import ImageSet
+from chambit.measure.examination import Examination, Pair
+from chambit.pipeline.plan import Made, Planned
+from chambit.review.policy import Policy
+
+KINDS = ("chambit.measure.utility", "chambit.measure.safety")
+RATES = {"downstream": 0.17, "copies": 100.0, "membership": 150.0}
+EXPECTED_RATE = 200.0
+
+
+def kinds() -> dict[str, str]:
+    """Every measure there is: name -> the package it lies in."""
+    return {name: package for package in KINDS for name in extensions.listing(package)}
+
+
+def options_of(name: str, policy: Policy, margin: float, chosen: Mapping[str, Any]) -> Any:
+    """A measure's options: the policy's settings, then what the study says, then the study's margin."""
+    module = extensions.load(kinds()[name], name)
+    given = {**policy.settings.get(name, {}), **chosen}
+    if "margin" in module.Options.model_fields:
+        given["margin"] = margin
+    return module.Options.model_validate(given)
+
+
+def planned(
+    names: Mapping[str, Mapping[str, Any]],
+    policy: Policy,
+    margin: float,
+    seed: int,
+    images: int,
+    source: str = "refine",
+) -> list[Planned]:
+    """One step per measure.
+
+    Args:
+        names: measure -> options of the study.
+        policy: whose settings the measures get.
+        margin: of non-inferiority, AUROC.
+        seed: the study's seed.
+        images: synthetic images, for the estimate.
+        source: the step whose outputs are the sets by role.
+    """
+    steps = []
+    for name, chosen in names.items():
+        options = options_of(name, policy, margin, chosen)
+        items = 3 * options.seeds if name == "downstream" else images
+
+        def build(made: Made, name: str = name, options: Any = options, items: int = items) -> Step:
+            return _measure(name, options, made[source], seed, items)
+
+        unit = "trainings" if name == "downstream" else "images"
+        steps.append(Planned(f"measure {name}", build, items, unit, RATES.get(name, EXPECTED_RATE), 1))
+    return steps
+
+
+def _measure(name: str, options: Any, sets: Mapping[str, str], seed: int, items: int) -> Step:
+    module = extensions.load(kinds()[name], name)
+    roles = ("train", "holdout", "auxiliary", "test", "synthetic")
+    inputs = {role: sets[role] for role in roles if role in sets}
+
+    def run(context: Context) -> Outputs:
+        loaded = {role: ImageSet.load(context.store, key) for role, key in inputs.items()}
+        exam = Examination({role: images for role, images in loaded.items() if len(images)}, context)
+        result = module.measure(exam, options)
+        outputs = {
+            "findings": context.store.put_json(
+                [finding.model_dump(mode="json") for finding in result.findings]
+            ),
+            "pairs": context.store.put_json([pair.model_dump() for pair in result.pairs]),
+        }
+        if result.scores is not None:
+            outputs["scores"] = context.store.put_table(result.scores)
+        return outputs
+
+    return Step(
+        f"measure {name}", str(module.version), options.model_dump(mode="json"), inputs, run, seed, items
+    )
+
+
+def findings(store: Store, made: Made) -> list[Finding]:
+    """All findings of the measure steps, in order."""
+    return [
+        Finding.model_validate(entry)
+        for name, outputs in made.items()
+        if name.startswith("measure ")
+        for entry in store.get_json(outputs["findings"])
+    ]
+
+
+def pairs(store: Store, made: Made) -> list[Pair]:
+    """The closest real-synthetic pairs that the measures reported."""
+    return [
+        Pair.model_validate(entry)
+        for name, outputs in made.items()
+        if name.startswith("measure ")
+        for entry in store.get_json(outputs["pairs"])
+    ]

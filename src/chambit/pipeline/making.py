@@ -1,0 +1,215 @@
+"""Steps that make the synthetic set: train one stage, sample, refine synthetic and real images alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from chambit.core import digest, extensions
+from chambit.core.steps import Context, Outputs, Step
+from chambit.core.store import Store
+from chambit.core.study import Study
+from chambit.images import imageset
+from chambit.images.imageset import ImageSet
+from chambit.pipeline import cohort
+from chambit.pipeline.plan import Made, Planned
+from chambit.review.policy import Policy
+
+STAGES = "chambit.generate.stages"
+REFINE = "chambit.generate.refine"
+ROLES = ("train", "holdout", "auxiliary", "test")
+DRAWN_AT_ONCE = 128
+
+
+def planned(study: Study, policy: Policy) -> list[Planned]:
+    """The steps from a split cohort to refined sets of every role."""
+    options = stage_options(study)
+    steps = int(getattr(options, "steps", 1))
+    return [
+        Planned("train", lambda made: _train(study, made), steps, "steps", 6.0, 15),
+        Planned("sample", lambda made: _sample(study, made), study.recipe.sample.images, "images", 60.0, 10),
+        Planned(
+            "refine",
+            lambda made: _refine(study, policy, made),
+            study.recipe.sample.images,
+            "images",
+            1500.0,
+            20,
+        ),
+    ]
+
+
+def stage_options(study: Study) -> Any:
+    """The options of the study's stage, validated by the stage itself."""
+    name, options = next(iter(study.recipe.train.items()))
+    return extensions.load(STAGES, name).Options.model_validate(options)
+
+
+def _train(study: Study, made: Made) -> Step:
+    name = next(iter(study.recipe.train))
+    stage, options = extensions.load(STAGES, name), stage_options(study)
+    inputs = {"train": made["split"]["train"], "masks": made["masks"]["masks"]}
+
+    def run(context: Context) -> Outputs:
+        images = ImageSet.load(context.store, inputs["train"])
+        classes = sorted(set(images.labels.tolist()))
+        masks = cohort.load_masks(context.store, inputs["masks"])
+        weights = stage.train(context, images, masks, classes, options)
+        with_mask = [] if masks is None else _masked_classes(images.labels, masks, classes)
+        about = {
+            "classes": classes,
+            "masked": with_mask,
+            "shares": {label: float((images.labels == label).mean()) for label in classes},
+            "bits": int(images.table["bits"].max() or 8),  # type: ignore[arg-type]
+            "dtype": next(images.blocks())[1].dtype.name,
+        }
+        return {"weights": weights, "about": context.store.put_json(about)}
+
+    return Step(
+        "train", f"{name}@{stage.version}", options.model_dump(), inputs, run, study.seed, options.steps
+    )
+
+
+def _masked_classes(labels: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Classes whose images mostly have a mask: their synthetic images get one too."""
+    has = masks.any((1, 2))
+    return [label for label in classes if has[labels == label].mean() > 0.5]
+
+
+def _sample(study: Study, made: Made) -> Step:
+    name = next(iter(study.recipe.train))
+    stage, options = extensions.load(STAGES, name), stage_options(study)
+    wanted = study.recipe.sample
+
+    def run(context: Context) -> Outputs:
+        about = context.store.get_json(made["train"]["about"])
+        labels = allocate(wanted.images, wanted.shares or about["shares"], context.seed("labels"))
+        tasks = {}
+        for key, part in imageset.chunks(wanted.images, DRAWN_AT_ONCE):
+            tasks[key] = {
+                "stage": name,
+                "options": options.model_dump(),
+                "weights": made["train"]["weights"],
+                "about": about,
+                "labels": [labels[i] for i in part],
+                "seeds": [context.seed(i) for i in part],
+            }
+        sizes = {key: len(task["labels"]) for key, task in tasks.items()}
+        blobs = context.map(_draw, tasks, unit="images", sizes=sizes)
+        rows = [row for key in blobs.values() for row in context.store.get_json(key)]
+        table = (
+            pl.DataFrame(rows)
+            .with_row_index("number")
+            .with_columns(pl.format("S{}", pl.col("number").cast(pl.String).str.zfill(6)).alias("id"))
+        )
+        table = table.with_columns(pl.col("id").alias("subject")).drop("number")
+        return {"images": context.store.put_table(table)}
+
+    inputs = {"weights": made["train"]["weights"], "about": made["train"]["about"]}
+    options_used = {"stage": name, **wanted.model_dump()}
+    return Step("sample", stage.version, options_used, inputs, run, study.seed, wanted.images)
+
+
+def allocate(images: int, shares: Mapping[str, float], seed: int) -> list[str]:
+    """Labels of `images` images in the given shares (largest remainders), in a seeded random order.
+
+    >>> sorted(allocate(5, {"a": 0.5, "b": 0.5}, 0))
+    ['a', 'a', 'a', 'b', 'b']
+    """
+    names = sorted(shares)
+    exact = np.array([shares[name] for name in names], np.float64)
+    exact = exact / exact.sum() * images
+    counts = np.floor(exact).astype(int)
+    for k in np.argsort(counts - exact, kind="stable")[: images - counts.sum()]:
+        counts[k] += 1
+    labels = np.repeat(names, counts)
+    return [str(label) for label in np.random.default_rng(seed).permutation(labels)]
+
+
+def _draw(store: Store, task: Mapping[str, Any]) -> str:
+    """Draw some images; keeps their pixels as one block and one row each."""
+    stage, about = extensions.load(STAGES, task["stage"]), task["about"]
+    numbers = [about["classes"].index(label) for label in task["labels"]]
+    finding = [label in about["masked"] for label in task["labels"]]
+    options = stage.Options.model_validate(task["options"])
+    images, masks = stage.sample(store, task["weights"], numbers, task["seeds"], finding, options)
+    block, digests = imageset.put_block(store, _quantised(images, about["bits"], about["dtype"]))
+    rows = [
+        {"sha256": sha, "block": block, "row": row, "label": label, "seed": str(seed)}
+        for row, (sha, label, seed) in enumerate(zip(digests, task["labels"], task["seeds"], strict=True))
+    ]
+    if masks is not None:
+        kept = store.put_arrays(masks=(masks >= 0.5).astype(np.uint8))
+        rows = [row | {"mask_block": kept} for row in rows]
+    return store.put_json(rows)
+
+
+def _quantised(images: np.ndarray, bits: int, dtype: str) -> np.ndarray:
+    """Grey values in as many levels as the real files have, so that the number of levels gives nothing away."""
+    levels, full = (1 << bits) - 1, np.iinfo(dtype).max
+    return np.asarray(np.round(np.round(images * levels) / levels * full), dtype)
+
+
+def _refine(study: Study, policy: Policy, made: Made) -> Step:
+    settings = policy.settings.get("visible_mark", {})
+    chain = [
+        {"name": next(iter(entry)), "options": next(iter(entry.values()))} for entry in study.recipe.refine
+    ]
+    versions = {entry["name"]: extensions.load(REFINE, str(entry["name"])).version for entry in chain}
+    inputs = {role: made["split"][role] for role in ROLES} | {"synthetic": made["sample"]["images"]}
+
+    def run(context: Context) -> Outputs:
+        sets = {role: ImageSet.load(context.store, key) for role, key in inputs.items()}
+        operations, reports = [], []
+        for entry in chain:
+            module = extensions.load(REFINE, str(entry["name"]))
+            if module.geometry:
+                operations.append(entry)
+            else:
+                now = {role: _apply(context, sets[role], role, operations) for role in ("train", "synthetic")}
+                reports.append(marks(now["synthetic"], now["train"], settings | dict(entry["options"])))
+        outputs = {role: _apply(context, images, role, operations) for role, images in sets.items()}
+        reports.append(marks(outputs["synthetic"], outputs["train"], settings))
+        keep = context.store
+        return {role: keep.put_table(images.table) for role, images in outputs.items()} | {
+            "marks": keep.put_json(reports)
+        }
+
+    options = {"chain": chain, "versions": versions, "marks": settings}
+    return Step("refine", "1", options, inputs, run, study.seed, study.recipe.sample.images)
+
+
+def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Visible marks of a synthetic set that the real set does not have."""
+    module = extensions.load(REFINE, "visible_mark")
+    found = module.find(synthetic.grey(), real.grey(), module.Options.model_validate(dict(settings)))
+    return [mark._asdict() for mark in found]
+
+
+def _apply(context: Context, images: ImageSet, role: str, operations: list[dict[str, Any]]) -> ImageSet:
+    """Apply the geometry operations to every image of a role."""
+    if not operations or not len(images):
+        return images
+    blocks = images.table["block"].unique(maintain_order=True).to_list()
+    name = digest.of_json(operations)[:8]
+    tasks = {f"{role}/{name}/{block}": {"block": block, "operations": operations} for block in blocks}
+    made = [context.store.get_json(key) for key in context.map(_refine_block, tasks, unit="blocks").values()]
+    where = dict(zip(blocks, made, strict=True))
+    old, row = images.table["block"].to_list(), images.table["row"].to_list()
+    return ImageSet(
+        images.store,
+        images.table.with_columns(
+            pl.Series("sha256", [where[b]["sha256"][r] for b, r in zip(old, row, strict=True)]),
+            pl.Series("block", [where[b]["block"] for b in old]),
+        ),
+    )
+
+
+def _refine_block(store: Store, task: Mapping[str, Any]) -> str:
+    pixels = store.get_arrays(task["block"])["pixels"]
+    for entry in task["operations"]:
+        module = extensions.load(REFINE, entry["name"])
+        pixels = module.apply(pixels, module.Options.model_validate(entry["options"]))
+    block, digests = imageset.put_block(store, pixels)
+    return store.put_json({"block": block, "sha256": digests})

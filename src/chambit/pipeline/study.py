@@ -1,0 +1,244 @@
+"""Run or plan a whole study: cohort, making, examining, closing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chambit.core import extensions, offline
+from chambit.core.errors import ChambitError, Problem, StudyError
+from chambit.core.evidence import Finding
+from chambit.core.steps import Engine, Listener, Workshop
+from chambit.core.study import Run, Study, check_options, load, resolve
+from chambit.images.imageset import ImageSet
+from chambit.pipeline import candidate, closing, cohort, examining, making, plan
+from chambit.pipeline.plan import Estimate, Planned
+from chambit.prepare.split import proof_lines
+from chambit.review import policy as policies
+from chambit.review.policy import Policy
+
+WORK = "work"
+PURPOSE = ("text", "prohibited_uses", "recipients", "tier")
+SOURCE = {
+    "hospital": ("name", "irb", "drb", "de_identification"),
+    "public": ("name", "licence"),
+    "phantoms": ("name",),
+}
+
+
+class Ready(NamedTuple):
+    """A study that was read and found without problems."""
+
+    study: Study
+    file: Path
+    policy: Policy
+    margin: float
+
+
+def read(file: Path) -> Ready:
+    """Read and check a study file; every problem is reported at once.
+
+    Raises:
+        StudyError: with all problems of keys, options, measures, policy and paths.
+    """
+    study = load(file)
+    problems: list[Problem] = []
+    policy = _collect(problems, lambda: policies.load(study.policy, file.parent))
+    name, options = next(iter(study.recipe.train.items()))
+    stage = _collect(problems, lambda: extensions.load(making.STAGES, name))
+    if stage is not None:
+        problems += check_options(f"{file}: recipe.train.{name}", stage.Options, options)
+    for entry in study.recipe.refine:
+        name, options = next(iter(entry.items()))
+        module = _collect(problems, lambda name=name: extensions.load(making.REFINE, name))  # type: ignore[misc]
+        if module is not None:
+            given = (policy.settings.get(name, {}) if policy else {}) | options
+            problems += check_options(f"{file}: recipe.refine.{name}", module.Options, given)
+    margin = study.margins.auroc or (policy.margins["auroc"].value if policy else 0.0)
+    for name in study.measures:
+        if name not in examining.kinds():
+            known = ", ".join(sorted(examining.kinds()))
+            problems.append(
+                Problem(f"{file}: measures.{name}", "there is no such measure", f"there are: {known}")
+            )
+        elif policy is not None:
+            module = extensions.load(examining.kinds()[name], name)
+            given = policy.settings.get(name, {}) | study.measures[name]
+            given |= {"margin": margin} if "margin" in module.Options.model_fields else {}
+            problems += check_options(f"{file}: measures.{name}", module.Options, given)
+    for files in (study.cohort.files, study.cohort.test):
+        if files is not None:
+            _collect(
+                problems,
+                lambda files=files: (
+                    cohort.source(file, files) and cohort.intake.files(cohort.source(file, files))
+                ),
+            )  # type: ignore[misc]
+    if problems or policy is None:
+        raise StudyError(f"The study {file} has {len(problems)} problem(s).", problems)
+    return Ready(study, file, policy, margin)
+
+
+def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except ChambitError as error:
+        problems += error.problems or [Problem("study", error.summary)]
+        return None
+
+
+def planned(ready: Ready, out: Path) -> list[Planned]:
+    """All steps of a study, in order."""
+    study = ready.study
+    names = study.measures or {name: {} for name in examining.kinds()}
+    measures = examining.planned(names, ready.policy, ready.margin, study.seed, study.recipe.sample.images)
+    return [
+        *cohort.planned(study, ready.file.resolve(), out),
+        *making.planned(study, ready.policy),
+        *measures,
+    ]
+
+
+def engine_of(run: Run) -> Engine:
+    """The engine a study asks for; 0 workers means one for each core this process may use."""
+    module = extensions.load("chambit.core.engines", run.engine)
+    workers = run.workers or len(os.sched_getaffinity(0))
+    engine: Engine = module.Engine(workers)
+    return engine
+
+
+def folder_of(ready: Ready, out: Path | None) -> Path:
+    """The output folder: from the command line, else from the study, else `out/<name of the file>`."""
+    if out is not None:
+        return out.resolve()
+    given = ready.study.run.out
+    return resolve(ready.file, given) if given else (Path("out") / ready.file.stem).resolve()
+
+
+def estimate(ready: Ready, out: Path) -> list[Estimate]:
+    """What is done and what the rest will take."""
+    workshop = Workshop.at(out / WORK, engine_of(Run(engine="inline")), lambda _: None)
+    try:
+        return plan.estimate(workshop, planned(ready, out))
+    finally:
+        workshop.close()
+
+
+def run(ready: Ready, out: Path, tell: Listener) -> closing.Closed:
+    """Run what is missing, write the files, return the verdict."""
+    offline.guard()
+    workshop = Workshop.at(out / WORK, engine_of(ready.study.run), tell)
+    try:
+        attempt = _freeze(workshop, ready)
+        made = plan.run(workshop, planned(ready, out))
+        sets = {
+            role: ImageSet.load(workshop.store, key)
+            for role, key in made["refine"].items()
+            if role != "marks"
+        }
+        candidate.write(out / "candidate", sets["synthetic"])
+        return closing.close(
+            workshop, out, made, sets, ready.policy, _facts(workshop, ready, made, sets, attempt)
+        )
+    finally:
+        workshop.close()
+
+
+def _freeze(workshop: Workshop, ready: Ready) -> tuple[int, str]:
+    """Record the study's digest before the first measurement; another digest in the same folder is another attempt."""
+    body = {"study": ready.study.digest, "policy": ready.policy.digest, "margin": ready.margin}
+    frozen = workshop.ledger.events("study.frozen")
+    same = [
+        number for number, event in enumerate(frozen, start=1) if {k: event["body"][k] for k in body} == body
+    ]
+    if same:
+        return same[0], str(frozen[same[0] - 1]["body"]["date"])
+    date = closing.today()
+    workshop.ledger.add_event("study.frozen", body | {"date": date})
+    return len(frozen) + 1, date
+
+
+def _facts(
+    workshop: Workshop, ready: Ready, made: plan.Made, sets: dict[str, ImageSet], attempt: tuple[int, str]
+) -> closing.Facts:
+    study, store = ready.study, workshop.store
+    proof = store.get_json(made["split"]["proof"])
+    refused = [
+        row
+        for name in ("intake", "intake test")
+        if name in made
+        for row in store.get_table(made[name]["refused"]).to_dicts()
+    ]
+    purpose, origin = study.purpose.model_dump(), study.source.model_dump()
+    attached = {f"purpose.{k}": v for k, v in purpose.items() if v} | {
+        f"source.{k}": v for k, v in origin.items() if v and k not in ("kind", "name")
+    }
+    if study.source.kind == "phantoms":
+        attached |= dict.fromkeys(("source.irb", "source.drb", "source.licence", "source.de_identification"),
+                                  "해당 없음 — 팬텀 / not applicable: phantoms")  # fmt: skip
+    return closing.Facts(
+        kind="run",
+        title=study.title,
+        phantom=study.source.kind == "phantoms",
+        study_digest=study.digest,
+        attempt=attempt[0],
+        produced=attempt[1],
+        attached=attached,
+        facts=_key_facts(ready, sets),
+        records=_records(workshop, ready, made, sets, proof, len(refused)),
+        refused=refused,
+        proof=proof_lines(proof),
+        counts=closing.counts(sets),
+    )
+
+
+def _records(
+    workshop: Workshop,
+    ready: Ready,
+    made: plan.Made,
+    sets: dict[str, ImageSet],
+    proof: dict[str, Any],
+    refused: int,
+) -> list[Finding]:
+    study, store = ready.study, workshop.store
+    intakes = [made[name] for name in ("intake", "intake test") if name in made]
+    found = sum(store.get_json(outputs["found"]) for outputs in intakes)
+    accepted = sum(len(store.get_table(outputs["images"])) for outputs in intakes)
+    done = [
+        workshop.ledger.outputs(entry.build(made).digest) for entry in planned(ready, workshop.folder.parent)
+    ]
+    recorded = Finding(
+        measure="generation@1",
+        quantity="recorded",
+        value=sum(outputs is not None for outputs in done) / len(done),
+        n={"steps": len(done), "with digests": sum(outputs is not None for outputs in done)},
+        null=1.0,
+        direction="higher",
+    )
+    return [
+        closing.stated("purpose", study.purpose.model_dump(), PURPOSE),
+        closing.stated("source", study.source.model_dump(), SOURCE[study.source.kind]),
+        closing.accounted(found, accepted, refused),
+        closing.overlap(proof),
+        recorded,
+        closing.marks(store.get_json(made["refine"]["marks"]), len(sets["synthetic"])),
+        closing.connections(),
+    ]
+
+
+def _key_facts(ready: Ready, sets: dict[str, ImageSet]) -> dict[str, str]:
+    study = ready.study
+    stage = next(iter(study.recipe.train))
+    _, first = next(sets["synthetic"].blocks())
+    facts = {
+        "source": study.source.name or study.source.kind,
+        "generator": stage,
+        "options": making.stage_options(study).model_dump_json(),
+        "refinement": "; ".join(f"{next(iter(e))} {next(iter(e.values()))}" for e in study.recipe.refine)
+        or "none",
+        "released images": f"{len(sets['synthetic'])}, {first.shape[2]} x {first.shape[1]} pixels, {first.dtype.name}",
+        "seed": str(study.seed),
+    }
+    if study.measures and any(study.measures.values()):
+        facts["settings changed by the study"] = str({k: v for k, v in study.measures.items() if v})
+    return facts

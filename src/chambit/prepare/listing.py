@@ -1,0 +1,231 @@
+"""What there is to take in: each file below a folder, or each image of an .npz, with what is said of it.
+
+Listing opens no image. Hidden files, texts and tables (.csv .json .txt .yaml .yml .md) and masks (.mask.png,
+or named in the column `mask`) are not images of the cohort: they are counted as lying beside it.
+"""
+
+import os
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from chambit.core import digest
+from chambit.core.errors import InputError, Problem
+from chambit.images import readers
+from chambit.images.readers import npz
+from chambit.prepare import labels
+from chambit.prepare.labels import plain, some
+
+BESIDE = (".csv", ".json", ".txt", ".yaml", ".yml", ".md", ".mask.png")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where real or synthetic images come from.
+
+    Attributes:
+        path: a folder (walked with all below it), an .npz, or a single image.
+        part: for an .npz: train, val or test; "" takes all.
+        labels: CSV with the columns file, subject, label, optionally split, mask and others. `file` is
+            relative to the folder, or a bare name if that is unique, or as `train[17]` in an .npz. If None,
+            `labels.csv` in the folder is used where there is one. Without any the class is the name of the
+            sub-folder.
+        class_names: other names for labels, for example `{"0": "normal"}`.
+    """
+
+    path: Path
+    part: str = ""
+    labels: Path | None = None
+    class_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image to take in.
+
+    Attributes:
+        path: the file.
+        name: its path below the folder with `/`, or `train[17]` in an .npz; unique.
+        subject: who it shows, or "" while only the file itself can tell.
+        label: what is to be seen, renamed by `class_names`; may be "".
+        fields: free columns of the labels file, and `mask`.
+        index: position in the part of an .npz, or -1.
+        part: the part of an .npz, or "".
+        refused: why it is refused before it is opened, or "".
+        remedy: what to do about that.
+    """
+
+    path: Path
+    name: str
+    subject: str = ""
+    label: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    index: int = -1
+    part: str = ""
+    refused: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All entries of a source, sorted by name (by number in an .npz), and how many files lie beside them."""
+
+    entries: tuple[Entry, ...]
+    beside: int
+
+
+def files(source: Source) -> list[Entry]:
+    """All images of a source, sorted by name, without opening them.
+
+    Raises:
+        InputError: with every problem of the folder and its labels file.
+    """
+    return list(survey(source).entries)
+
+
+def survey(source: Source) -> Survey:
+    """All images of a source and the number of files beside them.
+
+    Raises:
+        InputError: with every problem of the folder and its labels file.
+    """
+    path = source.path
+    if not path.exists():
+        raise _stop(Problem(str(path), "there is no such file or folder", "check the path and its spelling"))
+    if path.is_dir():
+        found, beside, problems = _folder(path)
+    else:
+        found, beside, problems = _file(path, source.part), [], []
+    if source.part and not all(entry.part for entry in found):
+        problems.append(
+            Problem(str(path), f"part '{source.part}' is only for an .npz file", "leave `part` out")
+        )
+    table = source.labels or (path / "labels.csv" if (path / "labels.csv").is_file() else None)
+    if table is not None:
+        found, beside, wrong = _labelled(table, path, found, beside)
+        problems += wrong
+    if problems:
+        raise InputError(f"{path} cannot be taken in.", problems)
+    names = source.class_names
+    renamed = (replace(entry, label=names.get(entry.label, entry.label)) for entry in _masked(found, beside))
+    return Survey(tuple(renamed), len(beside))
+
+
+def inputs_digest(source: Source) -> str:
+    """Digest of a source as listed: names, sizes in bytes, subjects, labels, free columns; no pixel is read.
+
+    A changed file of unchanged size is not seen.
+
+    Raises:
+        InputError: as `files`.
+    """
+    folder = source.path if source.path.is_dir() else source.path.parent
+    size = cache(lambda path: path.stat().st_size if path.is_file() else -1)
+    rows = []
+    for entry in survey(source).entries:
+        mask = entry.fields.get("mask")
+        sizes = [size(entry.path), size(folder / mask) if mask else 0]
+        rows.append([entry.name, sizes, entry.subject, entry.label, dict(entry.fields), entry.refused])
+    return digest.of_json(rows)
+
+
+def _stop(problem: Problem) -> InputError:
+    return InputError("There is nothing to take in.", [problem])
+
+
+def _folder(path: Path) -> tuple[list[Entry], list[str], list[Problem]]:
+    """Entries sorted by name, names beside them, and folders that could not be opened."""
+    unread: list[OSError] = []
+    seen: set[str] = set()
+    entries, beside = [], []
+    for here, folders, names in os.walk(path, followlinks=True, onerror=unread.append):
+        real = os.path.realpath(here)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in names:
+            name = _readable(Path(here, file).relative_to(path).as_posix())
+            if file.startswith(".") or file.lower().endswith(BESIDE):
+                beside.append(name)
+            else:
+                label = name.split("/", 1)[0] if "/" in name else ""
+                entries.append(Entry(Path(here, file), name, label=label))
+    problems = [Problem(str(error.filename), f"cannot be opened ({error.strerror})") for error in unread]
+    if not entries and not problems:
+        raise _stop(Problem(str(path), "the folder holds no images", "give the folder that holds the images"))
+    if entries and not any(_is_image(entry.path) for entry in entries):
+        what = f"none of its {len(entries)} files is an image"
+        raise _stop(
+            Problem(str(path), what, "give a folder of DICOM, PNG, JPEG, TIFF or BMP files, or an .npz")
+        )
+    return sorted(entries, key=lambda entry: entry.name), sorted(beside), problems
+
+
+def _readable(name: str) -> str:
+    # A file name need not be UTF-8 on Linux; such bytes are shown as \xb0, for no table can hold them.
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        return bool(readers.find(path))
+    except InputError:
+        return False
+
+
+def _file(path: Path, part: str) -> list[Entry]:
+    name, _ = readers.find(path)
+    if name != "npz":
+        return [Entry(path, _readable(path.name))]
+    return [
+        Entry(path, f"{name}[{index}]", label=label, index=index, part=name)
+        for name, told in npz.parts(path, part).items()
+        for index, label in enumerate(told)
+    ]
+
+
+def _labelled(
+    table: Path, folder: Path, found: list[Entry], beside: list[str]
+) -> tuple[list[Entry], list[str], list[Problem]]:
+    """Entries with what the labels file says; files it does not name are refused, its masks lie beside."""
+    rows, problems = labels.read(table)
+    masks = {plain(row.fields["mask"]): row for row in rows if row.fields.get("mask")}
+    there = {entry.name for entry in found} | set(beside)
+    lost = [
+        Problem(
+            f"{table.name}, line {row.line}",
+            f"the mask '{mask}' does not exist",
+            "add the file or clear the cell",
+        )
+        for mask, row in masks.items()
+        if mask not in there
+    ]
+    beside = sorted({*beside, *(masks.keys() & {entry.name for entry in found})})
+    images = [entry for entry in found if entry.name not in masks]
+    matched, wrong = labels.match(table.name, rows, [entry.name for entry in images])
+    what, remedy = "the labels file does not name it", f"add a line to {table.name}, or move the file away"
+    entries = [
+        replace(entry, subject=row.subject, label=row.label, fields=row.fields)
+        if (row := matched.get(entry.name))
+        else replace(entry, refused=what, remedy=remedy)
+        for entry in images
+    ]
+    return entries, beside, [*problems, *some(lost, table.name), *wrong]
+
+
+def _masked(entries: list[Entry], beside: list[str]) -> list[Entry]:
+    # x.mask.png is the mask of x.png (or x.dcm), unless the labels file names another.
+    masks = {name[: -len(".mask.png")]: name for name in beside if name.lower().endswith(".mask.png")}
+    if not masks:
+        return entries
+    stems = [(entry, entry.name.rsplit(".", 1)[0]) for entry in entries]
+    return [
+        replace(entry, fields={**entry.fields, "mask": masks[stem]})
+        if stem in masks and not entry.fields.get("mask")
+        else entry
+        for entry, stem in stems
+    ]

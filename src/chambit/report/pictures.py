@@ -1,0 +1,98 @@
+"""Contact sheets and pairs as PNG, on one fixed grey scale: no image is stretched on its own.
+
+Inputs are float arrays with axes (row, column) in [0, 1]; values outside are clipped. The same input gives
+the same bytes. Labels are drawn in Latin letters only, because a font with Hangul cannot be counted on; the
+page carries the Korean.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+_GAP = 4
+_GROUND = 255
+_LABEL_HEIGHT = 15
+_PAIR_SIDE = 168
+
+
+def contact_sheet(
+    images: NDArray[np.floating[Any]], labels: Sequence[str] | None = None, columns: int = 8, scale: int = 2
+) -> bytes:
+    """Many small images on one white sheet, row by row.
+
+    Args:
+        images: float (N, H, W) in [0, 1].
+        labels: one short text below each image, or None.
+        columns: images in a row.
+        scale: how many times each pixel is enlarged (bicubic).
+
+    Returns:
+        The PNG file.
+    """
+    count, height, width = images.shape
+    if labels is not None and len(labels) != count:
+        raise ValueError(f"{count} images need {count} labels, not {len(labels)}")
+    columns = max(1, min(columns, count))
+    tile = (width * scale, height * scale)
+    below = _LABEL_HEIGHT if labels is not None else 0
+    rows = math.ceil(count / columns)
+    size = (columns * (tile[0] + _GAP) - _GAP, max(rows * (tile[1] + below + _GAP) - _GAP, 1))
+    sheet = Image.new("L", (max(size[0], 1), size[1]), _GROUND)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for index, image in enumerate(images):
+        x, y = (index % columns) * (tile[0] + _GAP), (index // columns) * (tile[1] + below + _GAP)
+        sheet.paste(_grey(image, tile), (x, y))
+        if labels is not None:
+            pen.text((x + 1, y + tile[1] + 1), _latin(labels[index]), fill=60, font=font)
+    return _png(sheet)
+
+
+def pair(
+    real: NDArray[np.floating[Any]],
+    synthetic: NDArray[np.floating[Any]],
+    aligned: NDArray[np.floating[Any]] | None = None,
+) -> bytes:
+    """A real image, a synthetic one and their absolute difference on the same grey scale (black: equal).
+
+    Args:
+        real: float (H, W) in [0, 1].
+        synthetic: float (H, W) in [0, 1], as it would be released.
+        aligned: the synthetic image turned or flipped onto the real one, used for the difference only.
+
+    Returns:
+        The PNG file.
+    """
+    second = synthetic if aligned is None else aligned
+    if real.shape != second.shape:
+        raise ValueError(f"a difference needs equal shapes, not {real.shape} and {second.shape}")
+    panels = [real, synthetic, np.abs(np.clip(real, 0, 1) - np.clip(second, 0, 1))]
+    scale = max(1, round(_PAIR_SIDE / max(real.shape)))
+    tiles = [_grey(panel, (panel.shape[1] * scale, panel.shape[0] * scale)) for panel in panels]
+    sheet = Image.new(
+        "L", (sum(tile.width + _GAP for tile in tiles) - _GAP, max(tile.height for tile in tiles)), _GROUND
+    )
+    x = 0
+    for tile in tiles:
+        sheet.paste(tile, (x, 0))
+        x += tile.width + _GAP
+    return _png(sheet)
+
+
+def _grey(image: NDArray[np.floating[Any]], size: tuple[int, int]) -> Image.Image:
+    levels = np.round(np.clip(np.nan_to_num(image), 0.0, 1.0) * 255).astype(np.uint8)
+    return Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC)
+
+
+def _latin(label: str) -> str:
+    return label.encode("latin-1", "replace").decode("latin-1")
+
+
+def _png(sheet: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

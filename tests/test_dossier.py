@@ -1,0 +1,290 @@
+"""The dossier: both languages, all evidence, no number where there is none, nothing loaded from elsewhere."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from chambit.core.evidence import Band, Control, Evidence, Interval, Verdict
+from chambit.report import pictures, wording
+from chambit.report.dossier import Bundle, Pair, render
+
+INDICATORS = wording.scheme()["indicators"]
+KNOWN = wording.words()["evidence"]
+FAMILIES = [
+    {"family": "exact", "planted": 40, "found": 40, "recall": 1.0, "low": 0.912, "high": 1.0}
+    | {"compulsory": True, "covered": True},
+    {"family": "noise15", "planted": 40, "found": 14, "recall": 0.35, "low": 0.206, "high": 0.517}
+    | {"compulsory": False, "covered": False},
+]
+DETAILS: dict[str, dict[str, object]] = {
+    "downstream.loss": {
+        "margin": 0.05,
+        "arms": {
+            "real": {"auroc": 0.951, "low": 0.938, "high": 0.962, "seeds": [0.948, 0.955]},
+            "synthetic": {"auroc": 0.9328, "low": 0.916, "high": 0.947, "seeds": [0.925, 0.936]},
+            "trivial": {"auroc": 0.9017, "low": 0.881, "high": 0.92, "seeds": [0.893]},
+        },
+    },
+    "copies.flagged": {"expected": 1.0, "families": FAMILIES, "not_covered": ["noise15", "crops"]},
+    "membership.p": {"ranks": [{"u": 10, "train": 6, "expected": 5.0}], "top": ["T", "H", "T"]},
+}
+
+
+def evidence(key: str, verdict: Verdict, value: float | None = 0.4321, **more: Any) -> Evidence:
+    measure, quantity = key.split(".")
+    given: dict[str, Any] = {
+        "interval": Interval(low=0.4011, high=0.4777, level=0.95, method="bootstrap"),
+        "n": {"images": 1234, "test subjects": 567},
+        "null": 0.5,
+        "direction": "lower",
+        "band": Band(low=0.1, middle=0.2, high=0.3, draws=200, n=1000),
+        "control": Control(name="plants", expected="0.9", observed="0.97", fired=True),
+        "policy": f"policy line of {key}",
+        "because": f"because of {key}",
+        "details": DETAILS.get(key, {}),
+    }
+    if value is None:
+        given |= {"interval": None, "band": None, "reason": f"reason of {key}"}
+    return Evidence(measure=f"{measure}@1", quantity=quantity, value=value, verdict=verdict, **(given | more))
+
+
+def full() -> tuple[Evidence, ...]:
+    kinds = list(Verdict)
+    rows = []
+    for index, key in enumerate(KNOWN):
+        verdict = kinds[index % len(kinds)]
+        rows.append(evidence(key, verdict, None if verdict in (Verdict.NOT_RUN, Verdict.INVALID) else 0.4321))
+    return (
+        *rows,
+        evidence("wholly.unknown", Verdict.CONDITIONAL, 7.25, unit="mm", condition="<i>close me</i>"),
+    )
+
+
+def bundle(**changes: Any) -> Bundle:
+    png = pictures.contact_sheet(np.zeros((2, 8, 8), np.float32), None, 2, 1)
+    given: dict[str, Any] = {
+        "title": "Chest & <script>alert(1)</script>",
+        "kind": "run",
+        "produced": "2026-11-21",
+        "version": "0.1.0",
+        "attempt": 2,
+        "attempts": 3,
+        "phantom": True,
+        "study_digest": "sha256:ab}</style>",
+        "policy": {"name": "default", "version": "1", "digest": "sha256:cd"},
+        "verdict": Verdict.FAIL,
+        "because": ("copies.flagged", "gone.key"),
+        "evidence": full(),
+        "attached": {"purpose.text": "Research on <pneumonia>"},
+        "counts": {"train": {"subjects": 1280, "images": 1290, "<b>x": 640}, "synthetic": {"images": 1000}},
+        "refused": tuple({"file": f"f{i}", "reason": "cut short", "remedy": "again"} for i in range(57)),
+        "proof": ("No patient is in two splits.",),
+        "steps": ({"name": "train", "digest": "aa11", "outputs": "bb22", "seconds": "3.5"},),
+        "facts": {"generator": "flow", "odd & fact": "1"},
+        "pictures": {"real": png, "synthetic": png},
+        "pairs": (Pair(synthetic_id="s1", real_id="r1", score=0.9, p=0.0004, flagged=True, picture=png),),
+    }
+    return Bundle(**(given | changes))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(bundle())
+
+
+class Links(HTMLParser):
+    """Every address a page would load or go to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")
+        ]
+
+
+def seen(html: str, side: str) -> str:
+    """The text of one language, without tags, styles and scripts."""
+    other = {"ko": "en", "en": "ko"}[side]
+    html = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.S)
+    html = re.sub(rf'<(span|text)[^>]*class="{other}\b[^>]*>.*?</\1>', "", html, flags=re.S)
+    return re.sub(r"<[^>]+>", " ", html)
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    links = Links()
+    links.feed(page)
+    assert links.found
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links.found)
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_input_is_escaped_everywhere(page: str) -> None:
+    assert "&lt;b&gt;x" in page
+    for raw in ("<b>x", "<script>alert", "<i>close me", "<pneumonia>", "ab}</style>"):
+        assert raw not in page
+
+
+def test_every_key_value_and_policy_line_is_there(page: str) -> None:
+    for row in full():
+        assert row.key in page
+        assert f"policy line of {row.key}" in page
+        if wording.measured(row):
+            assert wording.value_text(row).ko in page
+        elif row.verdict is Verdict.NOT_RUN:
+            assert f"reason of {row.key}" in page
+    assert "7.25 mm" in page
+
+
+def test_both_languages_say_everything(page: str) -> None:
+    korean, english = seen(page, "ko"), seen(page, "en")
+    for row in full():
+        name, says = wording.name_of(row.key), wording.sentence(row)
+        assert name.ko in korean
+        assert name.en in english
+        assert re.sub(r"\s+", "", says.ko) in re.sub(r"\s+", "", korean)
+        assert re.sub(r"\s+", "", says.en) in re.sub(r"\s+", "", english)
+    assert not re.search("[가-힣]", english.replace("한국어", "").replace("합성 의료영상 심의 자료", ""))
+
+
+def test_each_korean_text_has_an_english_one(page: str) -> None:
+    assert len(re.findall(r'class="ko\b', page)) == len(re.findall(r'class="en\b', page))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_RUN, Verdict.INVALID])
+@pytest.mark.parametrize("key", [*KNOWN, "wholly.unknown"])
+def test_missing_is_never_a_number(key: str, verdict: Verdict) -> None:
+    for value in (None, 0.0, 0.9876):
+        row = evidence(key, verdict, value)
+        assert not re.search(r"\d", wording.value_text(row).ko + wording.value_text(row).en)
+        assert not re.search(r"\d", wording.sentence(row).ko + wording.sentence(row).en)
+
+
+def test_not_run_is_as_loud_as_fail() -> None:
+    css = (Path(wording.__file__).parent / "templates" / "style.html.j2").read_text(encoding="utf-8")
+    assert ".badge.v-PASS" in css
+    for loud in ("NOT_RUN", "INVALID", "FAIL"):
+        assert f".badge.v-{loud}" not in css  # the solid badge is the rule; only a pass is drawn quietly
+
+
+def test_same_bundle_same_bytes(page: str) -> None:
+    assert render(bundle()) == page
+
+
+def test_an_empty_bundle_comforts_nobody() -> None:
+    bare = bundle(
+        evidence=(), because=(), pictures={}, pairs=(), steps=(), counts={}, proof=(), refused=(), facts={}
+    )
+    korean, english = seen(render(bare), "ko"), seen(render(bare), "en")
+    assert english.count("no evidence") >= len(KNOWN) - 5
+    assert korean.count("근거 없음") == english.count("no evidence")
+    assert not re.search(r"\b0\.0+\b", english)
+
+
+def test_every_verdict_renders_and_says_why() -> None:
+    for verdict in Verdict:
+        html = render(bundle(verdict=verdict, phantom=False, kind="audit"))
+        assert wording.words()["verdicts"][verdict.value]["says"]["en"] in html
+        assert "phantom-tag" not in html.split("</style>")[1]
+
+
+def test_a_page_with_real_patients_says_that_it_must_not_leave() -> None:
+    assert "Contains original images" in render(bundle(phantom=False))
+    assert "Contains original images" not in render(bundle(phantom=False, pairs=(), pictures={}))
+    assert "Contains original images" not in render(bundle(phantom=True))
+
+
+def test_one_sided_interval_prints_only_its_limit() -> None:
+    one = Interval(low=-1, high=0.0314, level=0.95, method="bootstrap", sides=1)
+    row = evidence("downstream.loss", Verdict.PASS, 0.018, interval=one)
+    assert wording.interval_text(one, "difference", "lower") == ("95 % 상한 0.031", "95 % upper limit 0.031")
+    assert "−1" not in render(bundle(evidence=(row,))).split("</style>")[1]
+
+
+def test_refused_files_are_cut_at_fifty(page: str) -> None:
+    assert "f49<" in page
+    assert "f50<" not in page
+    assert "and 7 more" in page
+
+
+def test_korean_of_a_sentence_is_used_where_given() -> None:
+    html = render(bundle(korean={"No patient is in two splits.": "두 묶음에 함께 든 환자가 없습니다."}))
+    assert "두 묶음에 함께 든 환자가 없습니다." in seen(html, "ko")
+    assert "No patient is in two splits." in seen(html, "en")
+
+
+def test_auroc_is_never_called_accuracy(page: str) -> None:
+    for english in re.split(r"[.;|]\s", seen(page, "en")):
+        if "accuracy" in english.lower():
+            assert "AUROC" not in english
+
+
+def test_every_word_has_both_languages() -> None:
+    def walk(node: Any, where: str) -> None:
+        if isinstance(node, dict):
+            if {"ko", "en"} & set(node):
+                assert node.get("ko"), where
+                assert node.get("en"), where
+            for key, value in node.items():
+                walk(value, f"{where}/{key}")
+        elif isinstance(node, list):
+            for index, value in enumerate(node):
+                walk(value, f"{where}/{index}")
+
+    walk(wording.words(), "words")
+    walk(wording.scheme(), "scheme")
+    walk(wording.references(), "references")
+    for key, entry in KNOWN.items():
+        assert set(entry) == {"form", "name", "reads", "says"}, key
+        assert {"value", "missing"} <= set(entry["says"]), key
+
+
+def test_indicators_name_only_known_evidence() -> None:
+    named = [key for entry in INDICATORS for key in entry["evidence"]]
+    mapped = [key for entry in INDICATORS for item in entry.get("maps", []) for key in item["evidence"]]
+    assert set(named) == set(KNOWN)
+    assert len(named) == len(set(named))
+    assert set(mapped) <= set(KNOWN)
+    assert [entry["id"] for entry in INDICATORS] == [1, 2, 3, 4, 5, 6]
+
+
+def test_reference_numbers_stand_in_both_languages(page: str) -> None:
+    korean, english = seen(page, "ko"), seen(page, "en")
+    for entry in wording.references():
+        for text, side in ((korean, "ko"), (english, "en")):
+            assert entry["value"] in text
+            assert entry["note"][side] in text
+    assert {"0.45", "16.47", "0.05", "0.923", "0.853", "0.824"} <= {e["value"] for e in wording.references()}
+
+
+def test_yaml_has_no_duplicate_keys() -> None:
+    class Strict(yaml.SafeLoader):
+        pass
+
+    def unique(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(key) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), keys
+        return {loader.construct_object(k): loader.construct_object(v, deep=True) for k, v in node.value}
+
+    Strict.add_constructor("tag:yaml.org,2002:map", unique)
+    path = Path(wording.__file__).parent / "words.yaml"
+    assert yaml.load(path.read_text(encoding="utf-8"), Strict)
+
+
+def test_pictures_are_deterministic_and_of_the_right_size() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.random((5, 12, 10), dtype=np.float32)
+    sheet = pictures.contact_sheet(images, ["a", "b", "c", "d", "마"], columns=3, scale=2)
+    assert sheet == pictures.contact_sheet(images, ["a", "b", "c", "d", "마"], columns=3, scale=2)
+    assert sheet.startswith(b"\x89PNG")
+    assert pictures.pair(images[0], images[1]) != pictures.pair(images[0], images[1], aligned=images[0])
+    with pytest.raises(ValueError, match="5 images need 5 labels"):
+        pictures.contact_sheet(images, ["a"], columns=3, scale=2)
