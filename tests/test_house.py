@@ -1,13 +1,30 @@
-"""The house in order: no machine paths, no long files, a docstring on everything public, no loose prints."""
+"""The house in order: no machine paths, short files, docstrings, no loose prints; CONTRIBUTING is true."""
 
 import ast
+import doctest
+import importlib
 import os
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
+import polars as pl
 import pytest
+
+from chambit.core.engines import inline
+from chambit.core.errors import InputError
+from chambit.core.evidence import Finding, Interval, Verdict
+from chambit.core.ledger import Ledger
+from chambit.core.steps import Context, Step
+from chambit.core.store import Store
+from chambit.images import imageset
+from chambit.images.imageset import ImageSet
+from chambit.measure.examination import Examination
+from chambit.review import policy
+from chambit.review.verdict import judge
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "chambit"
@@ -138,6 +155,16 @@ def _is_validator(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -
     return bool(names & {"field_validator", "model_validator", "field_serializer", "model_serializer"})
 
 
+@pytest.mark.parametrize(
+    "path", [p for p in sorted(PACKAGE.rglob("*.py")) if ">>> " in p.read_text("utf-8")], ids=_name
+)
+def test_examples_in_docstrings_hold(path: Path) -> None:
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried > 0
+    assert failed == 0
+
+
 def test_only_commands_print() -> None:
     found = []
     for path, tree in _modules():
@@ -166,3 +193,100 @@ def test_a_person_and_the_robot_use_the_same_target() -> None:
     robot = ROOT / ".ci" / "run"
     assert re.search(r"^make check$", robot.read_text(encoding="utf-8"), re.MULTILINE)
     assert os.access(robot, os.X_OK)
+
+
+# --- the examples of CONTRIBUTING.md
+
+
+def _examples() -> dict[str, str]:
+    """Code of each example by the path its first line names."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return dict(blocks)
+
+
+def _example(path: str) -> ModuleType:
+    module = ModuleType(Path(path).stem)
+    exec(compile(_examples()[path], path, "exec", dont_inherit=True), module.__dict__)
+    assert module.__doc__
+    assert module.version
+    return module
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    step = Step("example", "1", {}, {}, lambda _: {}, seed=7)
+    ledger = Ledger.beside(tmp_path)
+    yield Context(step, Store(tmp_path), ledger, inline.Engine(), lambda _: None, tmp_path / "scratch")
+    ledger.close()
+
+
+def _images(store: Store, count: int, first: int = 0) -> ImageSet:
+    pixels = np.random.default_rng(first).integers(0, 200, (count, 16, 12)).astype(np.uint8)
+    block, digests = imageset.put_block(store, pixels)
+    names = [f"{first + k:04d}" for k in range(count)]
+    labels = ["a" if k % 2 else "b" for k in range(count)]
+    columns = {"id": names, "sha256": digests, "block": [block] * count, "row": range(count)}
+    return ImageSet(store, pl.DataFrame(columns | {"subject": names, "label": labels}))
+
+
+def test_examples_lie_where_their_kind_lies() -> None:
+    assert [
+        path for path in _examples() if path.startswith("src/") and not (ROOT / path).parent.is_dir()
+    ] == []
+    assert len(_examples()) == 5
+
+
+def test_the_example_of_a_measure(context: Context) -> None:
+    module = _example("src/chambit/measure/utility/brightness.py")
+    sets = {"holdout": _images(context.store, 60), "synthetic": _images(context.store, 40, 1000)}
+    (finding,) = module.measure(Examination(sets, context), module.Options()).findings
+    assert finding.key == "brightness.difference"
+    assert finding.interval.low < finding.value < finding.interval.high
+    assert finding.control.fired
+    assert judge(finding, policy.load("default")).verdict is Verdict.CONDITIONAL
+
+
+def test_the_example_of_a_reader(tmp_path: Path) -> None:
+    module = _example("src/chambit/images/readers/pgm.py")
+    path = tmp_path / "x.pgm"
+    path.write_bytes(b"P5\n3 1\n255\n" + bytes([32, 0, 255]))  # the first pixel looks like a space
+    assert module.recognises(path, path.read_bytes()[:256])
+    ((name, image),) = module.read(path)
+    assert (name, image.white, image.pixels.tolist()) == ("", 255, [[32, 0, 255]])
+    path.write_bytes(b"P5\n1 1\n4095\n" + bytes([15, 255]))
+    ((_, image),) = module.read(path)
+    assert image.pixels.dtype == np.uint16
+    assert image.grey().tolist() == [[1.0]]
+    path.write_bytes(b"P5\n3 9\n255\n" + bytes(3))
+    with pytest.raises(InputError, match="damaged or truncated"):
+        list(module.read(path))
+
+
+def test_the_example_of_a_refine_operation() -> None:
+    module = _example("src/chambit/generate/refine/invert.py")
+    assert module.geometry is True
+    assert module.apply(np.array([[[0, 200]]], np.uint16), module.Options()).tolist() == [[[65535, 65335]]]
+
+
+def test_the_example_of_a_stage(context: Context) -> None:
+    module = _example("src/chambit/generate/stages/average.py")
+    options = module.Options(steps=1)
+    weights = module.train(context, _images(context.store, 20), None, ["a", "b"], options)
+    whole, masks = module.sample(context.store, weights, [0, 1, 1], [5, 6, 7], [False] * 3, options)
+    alone, _ = module.sample(context.store, weights, [1], [7], [False], options)
+    assert (whole.shape, whole.dtype, masks) == ((3, 16, 12), np.float32, None)
+    assert np.array_equal(whole[2], alone[0])
+
+
+def test_the_example_of_a_policy(tmp_path: Path) -> None:
+    (tmp_path / "strict.yaml").write_text(_examples()["strict.yaml"], encoding="utf-8")
+    loaded = policy.load("strict.yaml", tmp_path)
+    high = Finding(
+        measure="downstream@1", quantity="loss", value=0.01, direction="lower", details={"margin": 0.02}
+    )
+    spread = Interval(low=-1, high=0.03, level=0.95, method="bootstrap", sides=1)
+    assert judge(high.model_copy(update={"interval": spread}), loaded).verdict is Verdict.FAIL
+    assert judge(
+        high.model_copy(update={"interval": spread.model_copy(update={"high": 0.019})}), loaded
+    ).verdict is (Verdict.PASS)

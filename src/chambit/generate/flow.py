@@ -3,6 +3,13 @@
     x_t = (1 - t) x_0 + t e,   e ~ N(0, 1),   loss = E || v(x_t, t, c) - (e - x_0) ||^2
     sample: dx/dt = v, from t = 1 to 0, with Heun's second-order steps
 
+The network F is preconditioned for data of unit variance: with s^2 = (1 - t)^2 + t^2,
+
+    v(x, t) = (2t - 1) / s^2 * x + F(x / s, t) / s
+
+is the best linear prediction plus a residual of unit variance for F. Without it a narrow network must carry the noise
+of every latent through its waist, and its samples keep that noise (derivation as in Karras et al. 2022, section 5).
+
 Liu, Gong and Liu 2022 (arXiv:2209.03003); Lipman et al. 2022 (arXiv:2210.02747); logit-normal t from Esser et al. 2024
 (arXiv:2403.03206); classifier-free guidance from Ho and Salimans 2022 (arXiv:2207.12598); power-function averaging of
 the weights from Karras et al. 2023 (arXiv:2312.02696). Written from the papers.
@@ -12,36 +19,51 @@ from collections.abc import Callable
 
 import torch
 
-Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""F(x, t): x (N, C, h, w), t (N,); the same shape as x."""
 
 
 def loss(
-    velocity: Velocity, x0: torch.Tensor, weight: torch.Tensor, generator: torch.Generator
+    network: Network, x0: torch.Tensor, weight: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
-    """Mean weighted squared error of the velocity on one batch.
+    """Mean weighted squared error of F on one batch (the velocity's error times s^2).
 
     Args:
-        velocity: v(x_t, t).
-        x0: latents (N, C, h, w).
-        weight: per channel (C,).
+        network: F(x, t).
+        x0: latents (N, C, h, w) of unit variance.
+        weight: broadcast to (N, C, h, w); a function of channel and condition only, so the optimum stays the same.
         generator: where t and the noise come from.
     """
     t = torch.sigmoid(torch.randn(len(x0), generator=generator))
     noise = torch.randn(x0.shape, generator=generator)
     at = t[:, None, None, None]
-    error = velocity((1 - at) * x0 + at * noise, t).float() - (noise - x0)
-    return (error.square() * weight[:, None, None]).mean()
+    x = (1 - at) * x0 + at * noise
+    s = _spread(at)
+    target = s * (noise - x0) - (2 * at - 1) / s * x
+    error = network(x / s, t).float() - target
+    return (error.square() * weight).mean()
 
 
-def heun(velocity: Velocity, noise: torch.Tensor, steps: int) -> torch.Tensor:
+def velocity(network: Network, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """v(x, t) of the preconditioned network; t (N,)."""
+    at = t[:, None, None, None]
+    s = _spread(at)
+    return (2 * at - 1) / s**2 * x + network(x / s, t).float() / s
+
+
+def _spread(t: torch.Tensor) -> torch.Tensor:
+    return ((1 - t) ** 2 + t**2).sqrt()
+
+
+def heun(network: Network, noise: torch.Tensor, steps: int) -> torch.Tensor:
     """Solve dx/dt = v from t = 1 (noise, (N, C, h, w)) to t = 0 in `steps` steps; 2 * steps - 1 evaluations."""
     x = noise
     times = torch.linspace(1, 0, steps + 1)
     for now, then in zip(times[:-1], times[1:], strict=True):
-        v = velocity(x, now.expand(len(x)))
+        v = velocity(network, x, now.expand(len(x)))
         ahead = x + (then - now) * v
         if then > 0:
-            v = (v + velocity(ahead, then.expand(len(x)))) / 2
+            v = (v + velocity(network, ahead, then.expand(len(x)))) / 2
             ahead = x + (then - now) * v
         x = ahead
     return x

@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """v(x_t, t, class, map) for latents (N, C, h, w).
+    """F(x, t, class, map) for latents (N, C, h, w).
 
     Args:
         channels: C of the latents.
@@ -75,7 +75,8 @@ class UNet(nn.Module):
         self.up = nn.Conv2d(2 * width, width, 3, padding=1)
         self.join = nn.ModuleList(Residual(2 * width, width, e) for _ in range(depth))
         self.norm = nn.GroupNorm(8, width)
-        self.exit = nn.Conv2d(width, channels, 3, padding=1)
+        # the map is given again at the end: a short path learns within few steps what it does to the image
+        self.exit = nn.Conv2d(width + maps, channels, 3, padding=1)
         nn.init.zeros_(self.exit.weight)
         frequencies = torch.exp(-math.log(1000.0) * torch.arange(32) / 31) * 1000.0
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -83,7 +84,7 @@ class UNet(nn.Module):
     def forward(
         self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor, maps: torch.Tensor | None
     ) -> torch.Tensor:
-        """Velocity, same shape as x; t in [0, 1] (N,), label int64 (N,), maps (N, maps, h, w) or None."""
+        """F, same shape as x; t in [0, 1] (N,), label int64 (N,), maps (N, maps, h, w) or None."""
         angles = t[:, None].float() * self.frequencies  # type: ignore[operator]
         embedding = F.silu(self.time(torch.cat([angles.cos(), angles.sin()], 1)) + self.label(label))
         h = self.enter(x if maps is None else torch.cat([x, maps], 1))
@@ -99,4 +100,5 @@ class UNet(nn.Module):
         h = self.up(F.interpolate(h, size=size, mode="nearest"))
         for block in self.join:
             h = block(torch.cat([h, skips.pop()], 1), embedding)
-        return self.exit(F.silu(self.norm(h)))
+        h = F.silu(self.norm(h))
+        return self.exit(h if maps is None else torch.cat([h, maps], 1))

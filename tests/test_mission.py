@@ -1,0 +1,115 @@
+"""docs/mission.yaml: all rows are there, and what they name as proof exists."""
+
+import ast
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chambit.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+STATUSES = {"shown", "built", "todo", "record", "context"}
+# How many rows the source documents have of each scope.
+SCOPES = {
+    "IN": 111,
+    "IN+REF": 8,
+    "IN-lite": 5,
+    "NBR/IN": 1,
+    "REC": 20,
+    "CTX/REC": 1,
+    "REF": 5,
+    "NBR": 11,
+    "CTX": 14,
+}
+IDS = [
+    f"{letter}{number:02d}"
+    for letter, count in (("A", 80), ("B", 30), ("C", 21), ("D", 29), ("E", 16))
+    for number in range(1, count + 1)
+]
+
+
+@cache
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = yaml.safe_load((ROOT / "docs" / "mission.yaml").read_text(encoding="utf-8"))[
+        "rows"
+    ]
+    return rows
+
+
+def _named(row: dict[str, Any]) -> list[str]:
+    return [part.strip() for part in row["shown_by"].split(";") if part.strip()]
+
+
+def test_every_row_is_there_once_and_in_order() -> None:
+    assert [row["id"] for row in _rows()] == IDS
+    assert len(IDS) == 176
+    assert Counter(row["scope"] for row in _rows()) == SCOPES
+
+
+@pytest.mark.parametrize("row", _rows(), ids=IDS)
+def test_a_row_is_whole(row: dict[str, Any]) -> None:
+    assert set(row) - {"lacks"} == {"id", "line", "scope", "status", "shown_by"}
+    assert row["line"].strip()
+    assert row["status"] in STATUSES
+    assert bool(row.get("lacks")) == (row["status"] == "built")
+    assert bool(_named(row)) == (row["status"] != "todo")
+    if row["scope"] == "CTX":
+        assert row["status"] == "context"
+    if row["status"] == "context":
+        assert row["scope"] in ("CTX", "NBR")
+        assert f"**{row['id']}**" in (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    if row["status"] == "shown":
+        assert any(name.startswith("tests/") for name in _named(row)), "only a test shows a row for good"
+
+
+@pytest.mark.parametrize("name", sorted({name for row in _rows() for name in _named(row)}))
+def test_what_is_named_exists(name: str) -> None:
+    kind, _, rest = name.partition(" ")
+    if kind == "chambit":
+        assert rest.split()[0] in COMMANDS
+    elif kind == "make":
+        assert re.search(
+            rf"^{re.escape(rest)}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    else:
+        path, _, function = name.partition("::")
+        assert path.startswith(("tests/", "docs/"))
+        assert (ROOT / path).is_file()
+        if function:
+            tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+            assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_glossary_spells_out_the_boards() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    for short, long in (
+        ("IRB", "Institutional Review Board"),
+        ("DRB", "Data Review Board"),
+        ("PIPC", "Personal Information Protection Commission"),
+        ("ECG", "electrocardiogram"),
+    ):
+        assert f"{short} ({long})" in text
+
+
+def test_every_term_of_the_glossary_has_four_cells() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    terms = [row for row in rows if row[0].strip() != "term"]
+    assert len(terms) >= 40
+    for row in terms:
+        assert len(row) == 4, row
+        assert re.search("[가-힣]", row[2]), row
+        assert not re.search("[가-힣]", row[3]), row
+        assert row[3].strip().endswith("."), row
+    assert len({row[0] for row in terms}) == len(terms)
+
+
+def test_the_notice_stands_on_the_dossier() -> None:
+    page = (ROOT / "src/chambit/report/templates/head.html.j2").read_text(encoding="utf-8")
+    assert "합성데이터입니다. 진단에 쓸 수 없습니다." in page
+    assert "synthetic and not for diagnosis" in page
