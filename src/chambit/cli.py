@@ -22,15 +22,18 @@ class Lazy(click.Group):
     """A group that knows its commands' names and helps without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order a person meets them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"chambit.commands.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the one-line helps, without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -58,7 +61,5 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.secho(
-            "Stopped. What is done is kept; the same command goes on from here.", fg="yellow", err=True
-        )
+        click.secho("Stopped. What is done is kept; the same command goes on from here.", fg="yellow", err=True)
         sys.exit(130)

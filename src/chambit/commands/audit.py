@@ -10,9 +10,7 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command("audit")
-@click.option(
-    "--train", type=FOLDER, required=True, metavar="DIR", help="Real images the generator was trained on."
-)
+@click.option("--train", type=FOLDER, required=True, metavar="DIR", help="Real images the generator was trained on.")
 @click.option(
     "--holdout",
     type=FOLDER,
@@ -20,12 +18,8 @@ FOLDER = click.Path(path_type=Path)
     metavar="DIR",
     help="Real images of other subjects, same source, never seen.",
 )
-@click.option(
-    "--synthetic", type=FOLDER, required=True, metavar="DIR", help="The synthetic images to be released."
-)
-@click.option(
-    "--test", type=FOLDER, metavar="DIR", help="Real images for utility; without them utility is NOT_RUN."
-)
+@click.option("--synthetic", type=FOLDER, required=True, metavar="DIR", help="The synthetic images to be released.")
+@click.option("--test", type=FOLDER, metavar="DIR", help="Real images for utility; without them utility is NOT_RUN.")
 @click.option(
     "--auxiliary",
     type=FOLDER,
@@ -38,18 +32,14 @@ FOLDER = click.Path(path_type=Path)
     metavar="CSV",
     help="Columns file,subject,label; files of all folders, each row used where it fits.",
 )
-@click.option(
-    "--class-name", "names", multiple=True, metavar="OLD=NEW", help="Rename a label; may be repeated."
-)
+@click.option("--class-name", "names", multiple=True, metavar="OLD=NEW", help="Rename a label; may be repeated.")
 @click.option(
     "--size",
     type=int,
     metavar="N",
     help="Working size N x N.  [default: that of the training images, at most 128]",
 )
-@click.option(
-    "--margin", type=float, metavar="M", help="Non-inferiority margin in AUROC.  [default: the policy's]"
-)
+@click.option("--margin", type=float, metavar="M", help="Non-inferiority margin in AUROC.  [default: the policy's]")
 @click.option(
     "--policy",
     default="default",
@@ -57,12 +47,8 @@ FOLDER = click.Path(path_type=Path)
     metavar="NAME",
     help="A built-in policy or the path of one.",
 )
-@click.option(
-    "--engine", default="processes", show_default=True, metavar="NAME", help="How chunks are spread."
-)
-@click.option(
-    "--workers", type=int, default=0, metavar="N", help="Worker processes; 0 means one for each core."
-)
+@click.option("--engine", default="processes", show_default=True, metavar="NAME", help="How chunks are spread.")
+@click.option("--workers", type=int, default=0, metavar="N", help="Worker processes; 0 means one for each core.")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Where the files go.")
 @click.option("--gate", is_flag=True, help="Leave with status 1 unless the verdict is PASS or CONDITIONAL.")
 def command(

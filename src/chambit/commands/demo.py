@@ -8,9 +8,7 @@ from chambit.commands import _closing, _progress
 
 
 @click.command("demo")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True, metavar="DIR"
-)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True, metavar="DIR")
 @click.option("--gate", is_flag=True, help="Leave with status 1 unless the verdict is PASS or CONDITIONAL.")
 def command(out: Path, gate: bool) -> None:
     """Run the whole gate on the embedded phantom cohort: no data needed, a few minutes on two cores."""

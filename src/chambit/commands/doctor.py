@@ -66,9 +66,7 @@ def _processor() -> Check:
     cores = len(os.sched_getaffinity(0))
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     found = f"{cores} core(s), bfloat16 {'in hardware' if fast else 'emulated'}"
-    return Check(
-        "processor", found, fast, False, "training will be about three times slower; nothing to mend"
-    )
+    return Check("processor", found, fast, False, "training will be about three times slower; nothing to mend")
 
 
 def _speed() -> Check:
@@ -85,16 +83,12 @@ def _speed() -> Check:
 
 def _memory() -> Check:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Check(
-        "memory", f"{total:.1f} GB", total >= NEEDED_MEMORY, True, f"{NEEDED_MEMORY:g} GB are needed"
-    )
+    return Check("memory", f"{total:.1f} GB", total >= NEEDED_MEMORY, True, f"{NEEDED_MEMORY:g} GB are needed")
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    return Check(
-        "disk here", f"{free:.1f} GB free", free >= NEEDED_DISK, True, "free some space or work elsewhere"
-    )
+    return Check("disk here", f"{free:.1f} GB free", free >= NEEDED_DISK, True, "free some space or work elsewhere")
 
 
 def _network() -> Check:
@@ -104,9 +98,7 @@ def _network() -> Check:
 
     offline.guard()
     try:
-        socket.create_connection(
-            ("192.0.2.1", 9), timeout=0.2
-        ).close()  # TEST-NET-1, reserved for documentation
+        socket.create_connection(("192.0.2.1", 9), timeout=0.2).close()  # TEST-NET-1, reserved for documentation
     except offline.EgressError:
         return Check("network guard", "connections to other machines are refused", True)
     except OSError:

@@ -9,9 +9,7 @@ from chambit.commands import _closing, _progress
 
 @click.command("run")
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the files go.  [default: out/STUDY]"
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the files go.  [default: out/STUDY]")
 @click.option("--gate", is_flag=True, help="Leave with status 1 unless the verdict is PASS or CONDITIONAL.")
 def command(study: Path, out: Path | None, gate: bool) -> None:
     """Run a study, or go on where it stopped.

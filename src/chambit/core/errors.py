@@ -4,8 +4,9 @@ Every error a person can cause is a `ChambitError`; `chambit.cli` prints it once
 that escapes is a defect of ours and keeps its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class ChambitError(Exception):
 
     def __str__(self) -> str:
         return "\n".join([self.summary, *(f"  {problem}" for problem in self.problems)])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a worker sends its error by pickle, which would call the `__init__` of a subclass with the summary alone
+        return _again, (type(self), self.args, dict(self.__dict__))
+
+
+def _again(kind: type[ChambitError], args: tuple[Any, ...], state: Mapping[str, Any]) -> ChambitError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class StudyError(ChambitError):

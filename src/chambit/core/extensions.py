@@ -1,8 +1,8 @@
 """One file adds one thing: its file name is its public name, its docstring's first line is its help.
 
 Built-ins are listed from the folder and read with `ast`, so listing imports nothing. Third parties register the same
-kind of module under an entry point group `chambit.<kind>`. A clash of names or a broken module is an error that names
-the file and the cause; nothing is skipped in silence.
+kind of module under an entry point group named like the folder's package, for example `chambit.measure.safety`. A clash
+of names or a broken module is an error that names the file and the cause; nothing is skipped in silence.
 """
 
 import ast
@@ -50,9 +50,7 @@ def listing(package: str) -> dict[str, Extension]:
                     )
                 ],
             )
-        found[point.name] = Extension(
-            point.name, f"(from {point.dist and point.dist.name})", point.value, point.value
-        )
+        found[point.name] = Extension(point.name, f"(from {point.dist and point.dist.name})", point.value, point.value)
     return found
 
 
@@ -85,11 +83,7 @@ def _first_line(file: Path) -> str:
     try:
         text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
     except SyntaxError as error:
-        raise ExtensionError(
-            "An extension is not Python.", [Problem(str(file), str(error), "mend it")]
-        ) from error
+        raise ExtensionError("An extension is not Python.", [Problem(str(file), str(error), "mend it")]) from error
     if not text:
-        raise ExtensionError(
-            "An extension says nothing about itself.", [Problem(str(file), "it has no docstring")]
-        )
+        raise ExtensionError("An extension says nothing about itself.", [Problem(str(file), "it has no docstring")])
     return text.splitlines()[0]

@@ -71,9 +71,7 @@ class Ledger:
     def chunks(self, step_digest: str) -> dict[str, str]:
         """Finished chunks of a step: key -> digest of what it made."""
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                sql.select(chunk.c.key, chunk.c.output).where(chunk.c.step == step_digest)
-            )
+            rows = connection.execute(sql.select(chunk.c.key, chunk.c.output).where(chunk.c.step == step_digest))
             return {row.key: row.output for row in rows}
 
     def add_chunk(self, step_digest: str, key: str, output: str) -> None:
@@ -91,38 +89,28 @@ class Ledger:
     def rate(self, name: str) -> float | None:
         """Items per second the newest finished step of this name reached here, or None."""
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                sql.select(step.c.items, step.c.seconds).where(step.c.name == name)
-            ).all()
+            rows = connection.execute(sql.select(step.c["items"], step.c.seconds).where(step.c.name == name)).all()
         done = [row for row in rows if row.seconds > 0 and row.items > 0]
         return done[-1].items / done[-1].seconds if done else None
 
-    def add_step(
-        self, step_digest: str, name: str, outputs: Mapping[str, str], *, items: int, seconds: float
-    ) -> None:
+    def add_step(self, step_digest: str, name: str, outputs: Mapping[str, str], *, items: int, seconds: float) -> None:
         """Record a finished step and an event that says so."""
         with self._engine.begin() as connection:
             connection.execute(step.delete().where(step.c.digest == step_digest))
             connection.execute(
-                step.insert().values(
-                    digest=step_digest, name=name, outputs=dict(outputs), items=items, seconds=seconds
-                )
+                step.insert().values(digest=step_digest, name=name, outputs=dict(outputs), items=items, seconds=seconds)
             )
         self.add_event("step.done", {"step": name, "digest": step_digest, "outputs": dict(outputs)})
 
     def seconds(self) -> dict[str, float]:
         """Seconds each recorded step took, by name (the newest of each)."""
         with self._engine.connect() as connection:
-            return {
-                row.name: row.seconds for row in connection.execute(sql.select(step.c.name, step.c.seconds))
-            }
+            return {row.name: row.seconds for row in connection.execute(sql.select(step.c.name, step.c.seconds))}
 
     def add_event(self, kind: str, body: Mapping[str, Any]) -> str:
         """Append one event to the chain; returns its hash."""
         with self._engine.begin() as connection:
-            last = connection.execute(
-                sql.select(event.c.hash).order_by(event.c.number.desc()).limit(1)
-            ).scalar()
+            last = connection.execute(sql.select(event.c.hash).order_by(event.c.number.desc()).limit(1)).scalar()
             row = {
                 "time": round(time.time(), 3),
                 "kind": kind,
@@ -150,9 +138,7 @@ class Ledger:
         previous = "0" * 64
         for row in self.events():
             if row["previous"] != previous or row["hash"] != _chained(row):
-                raise StoreError(
-                    f"The ledger was altered: event {row['number']} ({row['kind']}) breaks the chain."
-                )
+                raise StoreError(f"The ledger was altered: event {row['number']} ({row['kind']}) breaks the chain.")
             previous = row["hash"]
         return previous
 

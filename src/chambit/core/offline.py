@@ -1,10 +1,12 @@
 """The closed network, kept and proven: every attempt to connect outside this machine is refused and counted.
 
 An audit hook (PEP 578) sees `socket.connect`, `socket.sendto` and `socket.getaddrinfo` of every library in the process,
-C extensions that go through Python's sockets included. It is evidence about this process, not a firewall: code that
-makes system calls of its own is not seen.
+C extensions that go through Python's sockets included. It is evidence about the guarded processes, not a firewall: code
+that makes system calls of its own is not seen. Worker processes have a guard of their own (`guard_worker`) and count in
+memory they share with the coordinator, so what they tried is known here even when one of them dies.
 """
 
+import multiprocessing
 import sys
 from typing import Any
 
@@ -13,6 +15,9 @@ from chambit.core.errors import ChambitError
 _LOCAL = ("127.0.0.1", "::1", "localhost", "")
 _attempts: list[str] = []
 _installed = False
+_workers: list[Any] = []  # one tally for each pool of workers started here
+_tally: Any = None  # in a worker: where its coordinator reads
+_GUARDED, _TRIED = 0, 1  # places in a tally
 
 
 class EgressError(ChambitError):
@@ -27,14 +32,43 @@ def guard() -> None:
         _installed = True
 
 
+def tally() -> Any:
+    """Shared memory for workers about to be started: how many are guarded, how many connections they tried."""
+    _workers.append(multiprocessing.get_context("spawn").Array("Q", 2))
+    return _workers[-1]
+
+
+def guard_worker(tally: Any) -> None:
+    """Guard this worker process and count in its coordinator's `tally`."""
+    global _tally
+    guard()
+    _tally = tally
+    _count(_GUARDED)
+
+
 def attempts() -> int:
-    """How many connections to other machines were tried since `guard`."""
-    return len(_attempts)
+    """How many connections to other machines were tried since `guard`, here and in guarded workers."""
+    return len(_attempts) + _told(_TRIED)
 
 
 def guarded() -> bool:
-    """Whether `guard` is in force."""
+    """Whether `guard` is in force in this process."""
     return _installed
+
+
+def processes() -> int:
+    """How many processes are or were guarded: this one and its workers."""
+    return int(_installed) + _told(_GUARDED)
+
+
+def _told(place: int) -> int:
+    # read past the lock: a worker that was ended while it held the lock must not stop the coordinator
+    return sum(int(tally.get_obj()[place]) for tally in _workers)
+
+
+def _count(place: int) -> None:
+    with _tally.get_lock():
+        _tally.get_obj()[place] += 1
 
 
 def _hook(name: str, arguments: tuple[Any, ...]) -> None:
@@ -50,4 +84,6 @@ def _hook(name: str, arguments: tuple[Any, ...]) -> None:
     text = host.decode() if isinstance(host, bytes) else str(host or "")
     if text not in _LOCAL and not text.startswith("127."):
         _attempts.append(text)
+        if _tally is not None:
+            _count(_TRIED)
         raise EgressError(f"A connection to {text} was refused: Chambit runs offline.")

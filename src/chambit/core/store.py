@@ -74,9 +74,7 @@ class Store:
                 f"The store {self.root} has no blob {key}. Run the study again: missing steps are made anew."
             ) from None
         if digest.of_bytes(data) != key:
-            raise StoreError(
-                f"Blob {self.path(key)} is damaged (its bytes do not match its name). Delete it."
-            )
+            raise StoreError(f"Blob {self.path(key)} is damaged (its bytes do not match its name). Delete it.")
         return data
 
     def put_arrays(self, **arrays: np.ndarray) -> str:

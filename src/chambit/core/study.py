@@ -68,10 +68,7 @@ class Split(Frozen):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (
-            abs(total := self.train + self.holdout + self.auxiliary + self.test) - 1 > 1e-9
-            or total < 1 - 1e-9
-        ):
+        if abs(total := self.train + self.holdout + self.auxiliary + self.test) - 1 > 1e-9 or total < 1 - 1e-9:
             raise ValueError(f"train, holdout, auxiliary and test must add up to 1, not {total:g}")
         return self
 
@@ -103,7 +100,7 @@ class Sample(Frozen):
 
 
 class Recipe(Frozen):
-    """How synthetic images are made: one trained stage, how many to draw, and the chain of pixel operations after it."""
+    """How synthetic images are made: one trained stage, how many to draw, and the chain of operations after it."""
 
     train: Named
     sample: Sample = Sample()
@@ -120,9 +117,7 @@ class Recipe(Frozen):
     @classmethod
     def _one_operation(cls, value: list[Named]) -> list[Named]:
         if any(len(entry) != 1 for entry in value):
-            raise ValueError(
-                "each entry of refine names exactly one operation, for example `- crop: {bottom: 30%}`"
-            )
+            raise ValueError("each entry of refine names exactly one operation, for example `- crop: {bottom: 30%}`")
         return value
 
 
@@ -180,14 +175,10 @@ def load(path: Path) -> Study:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = Problem(
-            where, str(getattr(error, "problem", error)), "mend the YAML (indentation, quotes, colons)"
-        )
+        problem = Problem(where, str(getattr(error, "problem", error)), "mend the YAML (indentation, quotes, colons)")
         raise StudyError("The study file is not YAML.", [problem]) from None
     if not isinstance(raw, dict):
-        raise StudyError(
-            "The study file is empty.", [Problem(str(path), "no keys", "`chambit init` writes one")]
-        )
+        raise StudyError("The study file is empty.", [Problem(str(path), "no keys", "`chambit init` writes one")])
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
@@ -202,9 +193,7 @@ def _problem(path: Path, node: Any, entry: dict[str, Any]) -> Problem:
     if entry["type"] == "extra_forbidden":
         return Problem(f"{path}:{line}", f"unknown key `{name}`", "see `chambit init` for the keys there are")
     if entry["type"] == "missing":
-        return Problem(
-            f"{path}:{line}", f"`{name}` is missing", f"add it under `{reached}`" if reached else "add it"
-        )
+        return Problem(f"{path}:{line}", f"`{name}` is missing", f"add it under `{reached}`" if reached else "add it")
     return Problem(f"{path}:{line}", f"`{name}`: {entry['msg']}", f"it is {entry['input']!r} now")
 
 

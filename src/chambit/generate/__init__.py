@@ -1,1 +1,1 @@
-"""Makes synthetic images: networks, objectives, codecs, stages (one file per kind) and refinement (one file per kind)."""
+"""Makes synthetic images: networks, objectives, codecs, stages and refinement (one file per kind each)."""

@@ -1,4 +1,4 @@
-"""One image with what is needed to read its numbers: dtype kept, photometric interpretation resolved once, at the reader.
+"""One image with what is needed to read its numbers: dtype kept, photometric interpretation resolved by the reader.
 
 Axis order is (row, column) for grey images and (row, column, channel) for colour; row 0 is the top. MONOCHROME1 is
 inverted and DICOM's rescale and window are applied by the reader, so a larger number is always brighter.

@@ -15,7 +15,7 @@ Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
 def common_size(synthetic: int, subjects: np.ndarray) -> int:
-    """The n at which value and band are computed: no more than the synthetic set, nor than half the real images hold."""
+    """The n of value and band: no more than the synthetic set, nor than half the real images hold."""
     return min(synthetic, len(subjects) // 2 * 9 // 10)
 
 

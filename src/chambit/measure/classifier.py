@@ -1,8 +1,8 @@
 """The downstream classifier: a small convolutional network trained from nothing in a fixed number of steps.
 
-Every arm (real, synthetic, trivial) gets the same network, the same number of optimiser steps and the same augmentation
-(shifts up to 6 % of the side, +-10 % contrast and brightness), so that a difference between arms is a difference between
-training images. No arm sees the test images, and none is stopped early.
+Every arm (real, synthetic, trivial) gets the same network, the same number of optimiser steps and the same
+augmentation (shifts up to 6 % of the side, +-10 % contrast and brightness), so that a difference between arms is a
+difference between training images. No arm sees the test images, and none is stopped early.
 """
 
 import numpy as np
@@ -44,12 +44,11 @@ class Network(nn.Module):
             out = F.silu(norm(convolution(h)))
             h = h + out if k == 3 else out
         # a small finding lights up one place: the maximum sees it, the mean sees diffuse change
-        return self.head(torch.cat([h.mean((2, 3)), h.amax((2, 3))], 1))
+        logits: torch.Tensor = self.head(torch.cat([h.mean((2, 3)), h.amax((2, 3))], 1))
+        return logits
 
 
-def train(
-    images: np.ndarray, labels: np.ndarray, classes: int, steps: int, seed: int, batch: int = 32
-) -> Network:
+def train(images: np.ndarray, labels: np.ndarray, classes: int, steps: int, seed: int, batch: int = 32) -> Network:
     """Train one network.
 
     Args:
@@ -62,9 +61,8 @@ def train(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    network = Network(classes, float(images.mean()), float(images.std())).to(
-        memory_format=torch.channels_last
-    )
+    network = Network(classes, float(images.mean()), float(images.std()))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.15)
     x = torch.from_numpy(np.ascontiguousarray((images - network.mean) / network.std, np.float32))
@@ -76,7 +74,7 @@ def train(
             out = network(picture[:, None])
         loss = F.cross_entropy(out.float(), y[chosen])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
     return network.eval()

@@ -3,15 +3,15 @@
 Three descriptors, each compared by cosine:
 
 - `correlation`: 32 x 32 pixels, each image centred and scaled (normalised cross-correlation);
-- `whitened`: the same pixels minus the auxiliary population's mean, in its principal components scaled to unit variance,
-  so what all patients share (anatomy, alignment) no longer counts as likeness;
+- `whitened`: the same pixels minus the auxiliary population's mean, in its principal components scaled to unit
+  variance, so what all patients share (anatomy, alignment) no longer counts as likeness;
 - `mellin`: magnitude spectrum on log-polar axes, and the magnitude of its own spectrum: unchanged by shift, rotation,
   scale and flips (Casasent and Psaltis 1976, doi:10.1364/AO.15.001795).
 
-The first two look at all eight flips and quarter turns of the query. Scores of one descriptor are put on one scale by the
-auxiliary set alone: z = (s - median) / (q99 - median) of each auxiliary image's nearest image of *another* auxiliary
-subject; the fused score is the largest z. Because the scale knows neither train nor holdout, tests built on it stay
-exact. Known failures: crops below about 90 %, pasted parts, and copies whose fine texture was generated anew.
+The first two look at all eight flips and quarter turns of the query. Scores of one descriptor are put on one scale by
+the auxiliary set alone: z = (s - median) / (q99 - median) of each auxiliary image's nearest image of *another*
+auxiliary subject; the fused score is the largest z. Because the scale knows neither train nor holdout, tests built on
+it stay exact. Known failures: crops below about 90 %, pasted parts, and copies whose fine texture was generated anew.
 """
 
 from dataclasses import dataclass
@@ -42,9 +42,7 @@ def turned(images: np.ndarray, turn: int) -> np.ndarray:
 
 def shrink(images: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Images float32 (N, H, W) averaged (or, when smaller, interpolated) to float32 (N, side, side)."""
-    return np.asarray(
-        _averaging(images.shape[1], side) @ images @ _averaging(images.shape[2], side).T, np.float32
-    )
+    return np.asarray(_averaging(images.shape[1], side) @ images @ _averaging(images.shape[2], side).T, np.float32)
 
 
 def _averaging(length: int, side: int) -> np.ndarray:
@@ -94,13 +92,9 @@ class Describer:
         raw = cls(mean, components.astype(np.float32), _mellin(images).mean(0), np.zeros(3), np.ones(3))
         described = raw.describe(images)
         other = subjects[:, None] != subjects[None, :]
-        nearest = np.stack(
-            [np.where(other, scores, -2).max(1) for scores, _ in raw.compare(images, described)], axis=1
-        )
+        nearest = np.stack([np.where(other, scores, -2).max(1) for scores, _ in raw.compare(images, described)], axis=1)
         middle = np.median(nearest, axis=0)
-        return cls(
-            raw.mean, raw.components, raw.mellin_mean, middle, np.quantile(nearest, 0.99, axis=0) - middle
-        )
+        return cls(raw.mean, raw.components, raw.mellin_mean, middle, np.quantile(nearest, 0.99, axis=0) - middle)
 
     def describe(self, images: np.ndarray) -> Described:
         """Descriptors of images float32 (N, H, W), as they are."""
@@ -131,9 +125,7 @@ class Describer:
         best.append((mellin, best[1][1]))
         return [((s - self.middle[k]) / self.spread[k], which) for k, (s, which) in enumerate(best)]
 
-    def nearest(
-        self, queries: np.ndarray, reference: Described, group: np.ndarray, block: int = 256
-    ) -> "Nearest":
+    def nearest(self, queries: np.ndarray, reference: Described, group: np.ndarray, block: int = 256) -> "Nearest":
         """The most alike reference image of each group for each query; memory stays flat in the number of queries.
 
         Args:
@@ -162,7 +154,8 @@ class Describer:
         return Nearest(score, index, turn, detector)
 
 
-class Nearest(NamedTuple):
+@dataclass(frozen=True)
+class Nearest:
     """Best match of each query in each group, arrays (N, G): fused score, reference index, turn, detector index."""
 
     score: np.ndarray

@@ -44,6 +44,23 @@ class Examination:
         """Number of distinct subjects of a role, 0 when it is absent."""
         return len(np.unique(self.sets[role].subjects)) if role in self.sets else 0
 
+    def count(self, role: str) -> int:
+        """Number of images of a role, 0 when it is absent."""
+        return len(self.sets[role]) if role in self.sets else 0
+
+    def lacks(self, images: Mapping[str, int], subjects: Mapping[str, int]) -> str:
+        """The first role that is too small, with the number needed, or "".
+
+        Args:
+            images: role -> fewest images.
+            subjects: role -> fewest distinct subjects.
+        """
+        for least, count, unit in ((images, self.count, "images"), (subjects, self.subjects, "subjects")):
+            for role, needed in least.items():
+                if (there := count(role)) < needed:
+                    return f"The role '{role}' is too small: {there} {unit}, at least {needed} needed."
+        return ""
+
     def inputs(self, *roles: str) -> dict[str, str]:
         """Digests of the sets a finding rests on."""
         return {role: self.sets[role].digest for role in roles if role in self.sets}
@@ -95,7 +112,8 @@ class Pair(Frozen):
 
     Attributes:
         synthetic, real: image ids.
-        turn: which of the eight flips and quarter turns of the synthetic image fits the real one (see `descriptors.TURNS`).
+        turn: which of the eight flips and quarter turns of the synthetic image fits the real one, an index in
+            `descriptors.TURNS`.
         score: fused similarity in calibrated units (0: median, 1: 99th percentile of unrelated subjects).
         p: conformal p-value.
         flagged: whether p is at or below the policy's level.
@@ -135,7 +153,7 @@ def not_run(
                 reason=reason,
                 n=dict(n),
                 control=control,
-            )  # type: ignore[arg-type]
+            )
             for quantity, direction in quantities.items()
         )
     )

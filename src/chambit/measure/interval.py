@@ -133,7 +133,10 @@ def groups(subjects: np.ndarray, count: int, generator: np.random.Generator) -> 
 
 
 def jackknife(whole: float, left_out: np.ndarray, level: float, method: str) -> Interval:
-    """Interval from leave-one-group-out values (Tukey's jackknife, Efron and Stein 1981, doi:10.1214/aos/1176345462)."""
+    """Interval from leave-one-group-out values (Tukey's jackknife).
+
+    Efron and Stein 1981 (doi:10.1214/aos/1176345462).
+    """
     g = len(left_out)
     error = np.sqrt((g - 1) / g * np.square(left_out - left_out.mean()).sum())
     half = float(stats.t.ppf((1 + level) / 2, g - 1) * error)

@@ -37,9 +37,7 @@ def _resize(factor: float) -> Change:
     def change(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
         h, w = image.shape
         picture = Picture.fromarray(_bytes(image))
-        small = picture.resize(
-            (max(1, round(w * factor)), max(1, round(h * factor))), Picture.Resampling.BICUBIC
-        )
+        small = picture.resize((max(1, round(w * factor)), max(1, round(h * factor))), Picture.Resampling.BICUBIC)
         return np.asarray(small.resize((w, h), Picture.Resampling.BICUBIC), np.float32) / 255
 
     return change
@@ -63,7 +61,7 @@ def _turn(quarters: int) -> Change:
 
 def _rotate(degrees: float) -> Change:
     def change(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-        return np.clip(ndimage.rotate(image, degrees, reshape=False, order=1, mode="nearest"), 0, 1)
+        return np.asarray(np.clip(ndimage.rotate(image, degrees, reshape=False, order=1, mode="nearest"), 0, 1))
 
     return change
 

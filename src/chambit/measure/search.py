@@ -1,6 +1,6 @@
 """The fused search of one examination: describer fitted on the auxiliary set, train and holdout indexed once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Search:
         """Best matches of any images float32 (N, H, W) in train and in holdout."""
         found = self.describer.nearest(images, self.reference, self.group)
         offset = np.array([0, len(self.exam["train"])])
-        return found._replace(index=found.index - offset)
+        return replace(found, index=found.index - offset)
 
     def to_train(self, images: np.ndarray) -> np.ndarray:
         """Score of each image to its nearest training image, float32 (N,)."""
@@ -53,6 +53,12 @@ class Search:
     def train_to_holdout(self, exam: Examination) -> np.ndarray:
         """The mirror: scores of one image of each train subject to holdout."""
         return self.match(exam["train"].take(one_each(exam, "train")).grey()).score[:, HOLDOUT]
+
+
+def lacking(exam: Examination, least_auxiliary: int) -> str:
+    """Why there can be no search, with the number needed, or "": the describer learns from the auxiliary images."""
+    images = {"train": 1, "holdout": 1, "synthetic": 1, "auxiliary": least_auxiliary}
+    return exam.lacks(images, subjects={"auxiliary": 2})
 
 
 def one_each(exam: Examination, role: str) -> np.ndarray:

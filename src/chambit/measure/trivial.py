@@ -2,8 +2,8 @@
 
     x = m + P^T (mu_y + L_y e),  e ~ N(0, 1),  60 components
 
-It knows means and covariances and nothing else: its images are blurs. Where training on them is as good as training on a
-real generator's images, the task cannot tell the two apart, and its AUROC says nothing about the generator.
+It knows means and covariances and nothing else: its images are blurs. Where training on them is as good as training on
+a real generator's images, the task cannot tell the two apart, and its AUROC says nothing about the generator.
 """
 
 import numpy as np
@@ -32,9 +32,7 @@ def sample(
     mean = flat.mean(0)
     # the smaller of the two Gram matrices, so that large images cost no more than their number
     _, _, basis = (
-        np.linalg.svd(flat - mean, full_matrices=False)
-        if len(flat) < flat.shape[1]
-        else _principal(flat - mean)
+        np.linalg.svd(flat - mean, full_matrices=False) if len(flat) < flat.shape[1] else _principal(flat - mean)
     )
     basis = basis[:components]
     scores = (flat - mean) @ basis.T

@@ -166,9 +166,7 @@ def _tube(d: Map, h: float | Map, core: float = 0.72, marrow: float = 0.75) -> M
     """Cortical path (cm) at distance d from the axis of a hollow tube of half width h."""
     h2, d2 = h * h, d * d
     outer = np.sqrt(np.maximum(h2 - d2, 0))
-    return np.asarray(
-        (2 * FIELD_CM) * (outer - marrow * np.sqrt(np.maximum(core * core * h2 - d2, 0))), np.float32
-    )
+    return np.asarray((2 * FIELD_CM) * (outer - marrow * np.sqrt(np.maximum(core * core * h2 - d2, 0))), np.float32)
 
 
 def _body(patient: Patient, grid: Grid) -> tuple[Map, float]:
@@ -220,9 +218,7 @@ def spared(patient: Patient, grid: Grid) -> Map:
     left = 1 - 0.30 * t["aorta"][0] * _onset(0.025 - np.abs(grid.mid - 0.048), 0.02) * _ramp(
         grid.y - t["knob_y"][0], 0.05
     )
-    left *= (
-        (1 - 0.82 * np.sqrt(heart)) * (1 - 0.55 * trunk) * (1 - 0.72 * np.sqrt(knob)) * (1 - 0.72 * pedicle)
-    )
+    left *= (1 - 0.82 * np.sqrt(heart)) * (1 - 0.55 * trunk) * (1 - 0.72 * np.sqrt(knob)) * (1 - 0.72 * pedicle)
     x, y = grid.pair(t["hilum_x2"]), grid.pair(t["hilum_y2"])
     r2 = ((grid.far - x) * (1 / 0.034)) ** 2 + ((grid.y - y) * (1 / 0.062)) ** 2
     return left * (1 - grid.pair(t["hilum2"]) * np.exp(-r2))
@@ -247,14 +243,12 @@ def _abdomen(patient: Patient, grid: Grid, inside: Map) -> Map:
     """Air (n, n) in cm below the diaphragm, less what the liver adds."""
     t = patient.traits
     top = t["dome2"][1] + grid.breath
-    bubble = _ball(
-        grid, t["stomach_x"][0], top + t["stomach_y"][0], 1.5 * t["stomach_r"][0], t["stomach_r"][0], 0.3
-    )
+    bubble = _ball(grid, t["stomach_x"][0], top + t["stomach_y"][0], 1.5 * t["stomach_r"][0], t["stomach_r"][0], 0.3)
     below = _ramp(grid.y - diaphragm(patient, grid), 0.012)
     liver = _onset(0.22 - grid.x, 0.35) * 10 * t["liver"][0] * below
-    return 5.5 * max(t["stomach_air"][0], 0) * bubble * (
-        1 + 0.3 * grid.sample(patient.soft)
-    ) * below - liver * (1 - inside)
+    return 5.5 * max(t["stomach_air"][0], 0) * bubble * (1 + 0.3 * grid.sample(patient.soft)) * below - liver * (
+        1 - inside
+    )
 
 
 def _ribs(patient: Patient, grid: Grid) -> Map:
@@ -278,9 +272,7 @@ def _ribs(patient: Patient, grid: Grid) -> Map:
     # anterior ribs end where their cartilage begins, and only seven are seen
     front *= 0.62 * _ramp(u - grid.pair(t["front_end2"]), 0.12)
     # the floating ribs are thin and lie behind the thick upper abdomen
-    return np.asarray(
-        t["rib_bone"][0] * reach * (back * (1 - 0.65 * _ramp(y - 0.74, 0.12)) + front), np.float32
-    )
+    return np.asarray(t["rib_bone"][0] * reach * (back * (1 - 0.65 * _ramp(y - 0.74, 0.12)) + front), np.float32)
 
 
 def _course(patient: Patient, grid: Grid, along: Map, gap: Map, slope: Map, h: float, shift: int) -> Map:

@@ -146,9 +146,7 @@ def render(
     return images, masks
 
 
-def _radiograph(
-    visit: Visit, pixels: int, seed: int, contrast: float
-) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+def _radiograph(visit: Visit, pixels: int, seed: int, contrast: float) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
     """Draw one visit; four streams of random numbers, so that no step's draws depend on another's."""
     person = patient(seed, visit.index, visit.sex, visit.age_band, visit.habitus, visit.site)
     pose = _pose(visit, seed)
@@ -231,9 +229,7 @@ def _window(grid: Grid, x: float, y: float, half: float) -> tuple[slice, slice]:
     return down, slice(max(0, int((column - half) * columns)), max(1, int((column + half) * columns)))
 
 
-def _place(
-    person: Patient, pose: Pose, radius: float, pick: float, jitter: np.ndarray
-) -> tuple[float, float, float]:
+def _place(person: Patient, pose: Pose, radius: float, pick: float, jitter: np.ndarray) -> tuple[float, float, float]:
     """Choose a centre at least a radius inside the visible lung; a radius that fits nowhere is shrunk."""
     n = 64
     grid = _grid(person, pose, n)
@@ -257,9 +253,7 @@ def _fold(drawn: Map, fold: int) -> Map:
 def _wide(drawn: Map, share: float) -> Map:
     """Blur by two moving averages, each as wide as a share of the image."""
     size = max(3, int(share * drawn.shape[0]))
-    smooth: Map = ndimage.uniform_filter(
-        ndimage.uniform_filter(drawn, size, mode="nearest"), size, mode="nearest"
-    )
+    smooth: Map = ndimage.uniform_filter(ndimage.uniform_filter(drawn, size, mode="nearest"), size, mode="nearest")
     return smooth
 
 

@@ -1,6 +1,7 @@
 """Audit: the same evidence for a synthetic set that somebody else made; images only, no generator."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,18 +69,9 @@ def planned(wanted: Request) -> list[Planned]:
     steps = [Planned("intake train", lambda made: _intake(wanted, "train", made), 1000, "files", 700.0, 10)]
     for role in wanted.sources:
         if role != "train":
-            steps.append(
-                Planned(
-                    f"intake {role}",
-                    lambda made, role=role: _intake(wanted, role, made),
-                    1000,
-                    "files",
-                    700.0,
-                    10,
-                )  # type: ignore[misc]
-            )
+            steps.append(Planned(f"intake {role}", partial(_intake, wanted, role), 1000, "files", 700.0, 10))
     steps.append(Planned("roles", lambda made: _roles(wanted, made), 1000, "images", 5000.0, 1))
-    names = {name: {} for name in examining.kinds()}  # type: dict[str, dict[str, object]]
+    names: dict[str, dict[str, object]] = {name: {} for name in examining.kinds()}
     return steps + examining.planned(names, wanted.policy, wanted.margin, SEED, 1000, source="roles")
 
 
@@ -89,9 +81,7 @@ def run(wanted: Request, out: Path, tell: Listener) -> closing.Closed:
     workshop = Workshop.at(out / WORK, engine_of(wanted.run), tell)
     try:
         made = plan.run(workshop, planned(wanted))
-        sets = {
-            role: ImageSet.load(workshop.store, key) for role, key in made["roles"].items() if role in PREFIX
-        }
+        sets = {role: ImageSet.load(workshop.store, key) for role, key in made["roles"].items() if role in PREFIX}
         facts = _facts(workshop, wanted, made, sets)
         return closing.close(workshop, out, made, sets, wanted.policy, facts)
     finally:
@@ -136,8 +126,12 @@ def _roles(wanted: Request, made: Made) -> Step:
                 tables["holdout"].filter(~mine),
             )
             note = f"{CARVED:.0%} of the holdout's subjects"
+        # each folder keeps its own depth, and sha256 is of that dtype: shared pixels are counted at one depth for all
         parts = [
-            tables[role].with_columns(pl.lit(role).alias("split"))
+            tables[role].with_columns(
+                pl.lit(role).alias("split"),
+                pl.Series("sha256", ImageSet(context.store, tables[role]).full_scale_digests(), dtype=pl.String),
+            )
             for role in ("train", "holdout", "auxiliary", "test")
             if role in tables and not (role == "auxiliary" and note == "the test images")
         ]
@@ -151,7 +145,7 @@ def _roles(wanted: Request, made: Made) -> Step:
             "note": context.store.put_json(note),
         }
 
-    return Step("roles", "1", {"marks": wanted.policy.settings.get("visible_mark", {})}, inputs, run, SEED)
+    return Step("roles", "2", {"marks": wanted.policy.settings.get("visible_mark", {})}, inputs, run, SEED)
 
 
 def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, ImageSet]) -> closing.Facts:
@@ -161,9 +155,7 @@ def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, Imag
     refused = [row for outputs in intakes for row in store.get_table(outputs["refused"]).to_dicts()]
     found = sum(store.get_json(outputs["found"]) for outputs in intakes)
     accepted = sum(len(store.get_table(outputs["images"])) for outputs in intakes)
-    identity = digest.of_json(
-        {role: images.digest for role, images in sets.items()} | {"margin": wanted.margin}
-    )
+    identity = digest.of_json({role: images.digest for role, images in sets.items()} | {"margin": wanted.margin})
     _, first = next(sets["synthetic"].blocks())
     return closing.Facts(
         kind="audit",

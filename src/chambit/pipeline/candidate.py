@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from chambit.core.store import write_atomically
@@ -25,11 +26,7 @@ def write(folder: Path, images: ImageSet) -> None:
     labels = table.select(pl.Series("file", names), "subject", "label", "sha256")
     buffer = io.BytesIO()
     labels.write_csv(buffer)
-    if (
-        stamp.exists()
-        and stamp.read_bytes() == buffer.getvalue()
-        and all((folder / name).exists() for name in names)
-    ):
+    if stamp.exists() and stamp.read_bytes() == buffer.getvalue() and all((folder / name).exists() for name in names):
         return
     making = folder.with_name(folder.name + ".making")
     shutil.rmtree(making, ignore_errors=True)
@@ -43,7 +40,7 @@ def write(folder: Path, images: ImageSet) -> None:
     making.rename(folder)
 
 
-def _png(image: object) -> bytes:
+def _png(image: np.ndarray) -> bytes:
     from PIL import Image as Picture
     from PIL.PngImagePlugin import PngInfo
 

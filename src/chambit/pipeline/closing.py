@@ -80,7 +80,7 @@ def close(
 
 
 def connections() -> Finding:
-    """How many connections to other machines this process tried; refused ones count."""
+    """How many connections to other machines this process and its workers tried; refused ones count."""
     return Finding(
         measure="process@1",
         quantity="connections",
@@ -88,7 +88,7 @@ def connections() -> Finding:
         unit="connections",
         null=0.0,
         direction="lower",
-        n={"guarded processes": 1},
+        n={"guarded processes": offline.processes()},
         reason="" if offline.guarded() else "The network guard was not in force in this process.",
     )
 
@@ -128,9 +128,7 @@ def overlap(proof: Mapping[str, Any]) -> Finding:
         null=0.0,
         direction="lower",
         n={"subjects": sum(part["subjects"] for part in proof["splits"].values())},
-        reason="Some files name no subject; each such file was counted as a subject of its own."
-        if unknown
-        else "",
+        reason="Some files name no subject; each such file was counted as a subject of its own." if unknown else "",
     )
 
 
@@ -148,7 +146,7 @@ def stated(measure: str, fields: Mapping[str, str], needed: Sequence[str]) -> Fi
     )
 
 
-def marks(reports: Sequence[Sequence[Mapping[str, float]]], images: int) -> Finding:
+def marks(reports: Sequence[Sequence[Mapping[str, Any]]], images: int) -> Finding:
     """Visible marks left after refinement; the last report counts, earlier ones are kept as details."""
     return Finding(
         measure="refine@1",
@@ -184,7 +182,8 @@ def _table(workshop: Workshop, made: Made, synthetic: ImageSet) -> pl.DataFrame:
         for name, outputs in made.items()
         if name.startswith("measure ") and "scores" in outputs
     ]
-    return pl.concat([synthetic.table.drop("block", "row", "subject"), *scores], how="horizontal")
+    table: pl.DataFrame = pl.concat([synthetic.table.drop("block", "row", "subject"), *scores], how="horizontal")
+    return table
 
 
 def _bundle(
@@ -227,9 +226,7 @@ def _bundle(
         facts=dict(facts.facts),
         pictures=_pictures(sets),
         pairs=_pairs(workshop, made, sets),
-        korean={
-            rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition
-        },
+        korean={rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition},
     )
 
 
@@ -258,8 +255,7 @@ def _pictures(sets: Mapping[str, ImageSet]) -> dict[str, bytes]:
 
 def _pairs(workshop: Workshop, made: Made, sets: Mapping[str, ImageSet]) -> tuple[dossier.Pair, ...]:
     place = {
-        role: {name: i for i, name in enumerate(sets[role].table["id"].to_list())}
-        for role in ("train", "synthetic")
+        role: {name: i for i, name in enumerate(sets[role].table["id"].to_list())} for role in ("train", "synthetic")
     }
     out = []
     for pair in examining.pairs(workshop.store, made):

@@ -26,13 +26,12 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
     """The steps from real files (or none, for phantoms) to a split cohort."""
     cohort = study.cohort
     steps = []
-    if cohort.phantoms is not None:
-        images = round(cohort.phantoms.patients * 1.7)
-        size = cohort.phantoms.pixels
+    if (phantoms := cohort.phantoms) is not None:
+        images = round(phantoms.patients * 1.7)
+        size = phantoms.pixels
         folder = out / "cohort"
-        steps.append(
-            Planned("phantoms", lambda _: _phantoms(study, cohort.phantoms, folder), images, "images", 180.0 * (64 / size) ** 1.3, 0)
-        )  # fmt: skip
+        rate = 180.0 * (64 / size) ** 1.3
+        steps.append(Planned("phantoms", lambda _: _phantoms(study, phantoms, folder), images, "images", rate, 0))
         files = Files(path=folder, size=(size, size))
     else:
         assert cohort.files is not None  # the study's own validator has seen to it
@@ -51,12 +50,17 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
     if cohort.test is not None:
         extra = cohort.test
         steps.append(
-            Planned("intake test", lambda made: _intake(study, study_file, extra, "V", made, "intake test"), _count(study_file, extra), "files", 700.0, 1)
-        )  # fmt: skip
+            Planned(
+                "intake test",
+                lambda made: _intake(study, study_file, extra, "V", made, "intake test"),
+                _count(study_file, extra),
+                "files",
+                700.0,
+                1,
+            )
+        )
     steps.append(Planned("split", lambda made: _split(study, made), images, "images", 20000.0, 1))
-    steps.append(
-        Planned("masks", lambda made: _masks(study, study_file, files, made), images, "images", 2000.0, 1)
-    )
+    steps.append(Planned("masks", lambda made: _masks(study, study_file, files, made), images, "images", 2000.0, 1))
     return steps
 
 
@@ -110,9 +114,7 @@ def _draw(store: Store, task: Mapping[str, Any]) -> str:
     return store.put_json([row | {"sha256": digest.of_file(folder / row["file"])} for row in rows])
 
 
-def _intake(
-    study: Study, study_file: Path, files: Files, prefix: str, made: Made, name: str = "intake"
-) -> Step:
+def _intake(study: Study, study_file: Path, files: Files, prefix: str, made: Made, name: str = "intake") -> Step:
     where = source(study_file, files)
     options = files.model_dump(mode="json", exclude={"path", "labels"}) | {"prefix": prefix}
     inputs = {"files": intake.inputs_digest(where)}
@@ -141,8 +143,7 @@ def _split(study: Study, made: Made) -> Step:
         found = proof(table)
         keep = context.store.put_table
         parts = {
-            part: keep(table.filter(pl.col("split") == part))
-            for part in ("train", "holdout", "auxiliary", "test")
+            part: keep(table.filter(pl.col("split") == part)) for part in ("train", "holdout", "auxiliary", "test")
         }
         return {"table": keep(table), "proof": context.store.put_json(found), **parts}
 
@@ -166,9 +167,7 @@ def _masks(study: Study, study_file: Path, files: Files, made: Made) -> Step:
             }
             for key, part in imageset.chunks(len(images))
         }
-        made = context.map(
-            _read_masks, tasks, unit="images", sizes={k: len(t["files"]) for k, t in tasks.items()}
-        )
+        made = context.map(_read_masks, tasks, unit="images", sizes={k: len(t["files"]) for k, t in tasks.items()})
         return {"masks": context.store.put_json(list(made.values()))}
 
     return Step("masks", "1", {}, {"train": train}, run, study.seed)
@@ -190,9 +189,7 @@ def _read_masks(store: Store, task: Mapping[str, Any]) -> str:
             path = Path(task["root"]) / name
             try:
                 with Picture.open(path) as picture:
-                    masks[row] = (
-                        np.asarray(picture.convert("L").resize((w, h), Picture.Resampling.BOX)) >= 128
-                    )
+                    masks[row] = np.asarray(picture.convert("L").resize((w, h), Picture.Resampling.BOX)) >= 128
             except (OSError, UnidentifiedImageError) as error:
                 raise InputError(f"The mask {path} named in the labels cannot be read: {error}.") from None
     return store.put_arrays(masks=masks)

@@ -72,18 +72,14 @@ def _measure(name: str, options: Any, sets: Mapping[str, str], seed: int, items:
         exam = Examination({role: images for role, images in loaded.items() if len(images)}, context)
         result = module.measure(exam, options)
         outputs = {
-            "findings": context.store.put_json(
-                [finding.model_dump(mode="json") for finding in result.findings]
-            ),
+            "findings": context.store.put_json([finding.model_dump(mode="json") for finding in result.findings]),
             "pairs": context.store.put_json([pair.model_dump() for pair in result.pairs]),
         }
         if result.scores is not None:
             outputs["scores"] = context.store.put_table(result.scores)
         return outputs
 
-    return Step(
-        f"measure {name}", str(module.version), options.model_dump(mode="json"), inputs, run, seed, items
-    )
+    return Step(f"measure {name}", str(module.version), options.model_dump(mode="json"), inputs, run, seed, items)
 
 
 def findings(store: Store, made: Made) -> list[Finding]:

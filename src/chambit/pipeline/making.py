@@ -20,14 +20,14 @@ STAGES = "chambit.generate.stages"
 REFINE = "chambit.generate.refine"
 ROLES = ("train", "holdout", "auxiliary", "test")
 DRAWN_AT_ONCE = 128
+FINAL = "visible_mark"
+"""The detector that looks at every refined set, whether the recipe names it or not."""
 
 
 def planned(study: Study, policy: Policy) -> list[Planned]:
     """The steps from a split cohort to refined sets of every role."""
-    options = stage_options(study)
-    steps = int(getattr(options, "steps", 1))
     return [
-        Planned("train", lambda made: _train(study, made), steps, "steps", 6.0, 15),
+        Planned("train", lambda made: _train(study, made), _steps(stage_options(study)), "steps", 6.0, 15),
         Planned("sample", lambda made: _sample(study, made), study.recipe.sample.images, "images", 60.0, 10),
         Planned(
             "refine",
@@ -44,6 +44,11 @@ def stage_options(study: Study) -> Any:
     """The options of the study's stage, validated by the stage itself."""
     name, options = next(iter(study.recipe.train.items()))
     return extensions.load(STAGES, name).Options.model_validate(options)
+
+
+def _steps(options: Any) -> int:
+    """How much work training is; a stage that has no steps counts as one."""
+    return int(getattr(options, "steps", 1))
 
 
 def _train(study: Study, made: Made) -> Step:
@@ -66,14 +71,12 @@ def _train(study: Study, made: Made) -> Step:
         }
         return {"weights": weights, "about": context.store.put_json(about)}
 
-    return Step(
-        "train", f"{name}@{stage.version}", options.model_dump(), inputs, run, study.seed, options.steps
-    )
+    return Step("train", f"{name}@{stage.version}", options.model_dump(), inputs, run, study.seed, _steps(options))
 
 
 def _masked_classes(labels: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> list[str]:
     """Classes whose images mostly have a mask: their synthetic images get one too."""
-    has = masks.any((1, 2))
+    has = np.asarray(masks.any((1, 2)))
     return [label for label in classes if has[labels == label].mean() > 0.5]
 
 
@@ -152,23 +155,24 @@ def _quantised(images: np.ndarray, bits: int, dtype: str) -> np.ndarray:
 
 
 def _refine(study: Study, policy: Policy, made: Made) -> Step:
-    settings = policy.settings.get("visible_mark", {})
-    chain = [
-        {"name": next(iter(entry)), "options": next(iter(entry.values()))} for entry in study.recipe.refine
+    settings = policy.settings.get(FINAL, {})
+    chain: list[dict[str, Any]] = [
+        {"name": name, "options": {**policy.settings.get(name, {}), **options}}
+        for entry in study.recipe.refine
+        for name, options in entry.items()
     ]
-    versions = {entry["name"]: extensions.load(REFINE, str(entry["name"])).version for entry in chain}
+    versions = {name: extensions.load(REFINE, name).version for name in [*(entry["name"] for entry in chain), FINAL]}
     inputs = {role: made["split"][role] for role in ROLES} | {"synthetic": made["sample"]["images"]}
 
     def run(context: Context) -> Outputs:
         sets = {role: ImageSet.load(context.store, key) for role, key in inputs.items()}
         operations, reports = [], []
         for entry in chain:
-            module = extensions.load(REFINE, str(entry["name"]))
-            if module.geometry:
+            if extensions.load(REFINE, entry["name"]).geometry:
                 operations.append(entry)
             else:
                 now = {role: _apply(context, sets[role], role, operations) for role in ("train", "synthetic")}
-                reports.append(marks(now["synthetic"], now["train"], settings | dict(entry["options"])))
+                reports.append(_detected(entry["name"], now["synthetic"], now["train"], entry["options"]))
         outputs = {role: _apply(context, images, role, operations) for role, images in sets.items()}
         reports.append(marks(outputs["synthetic"], outputs["train"], settings))
         keep = context.store
@@ -180,10 +184,15 @@ def _refine(study: Study, policy: Policy, made: Made) -> Step:
     return Step("refine", "1", options, inputs, run, study.seed, study.recipe.sample.images)
 
 
-def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, float]]:
+def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Visible marks of a synthetic set that the real set does not have."""
-    module = extensions.load(REFINE, "visible_mark")
-    found = module.find(synthetic.grey(), real.grey(), module.Options.model_validate(dict(settings)))
+    return _detected(FINAL, synthetic, real, settings)
+
+
+def _detected(name: str, synthetic: ImageSet, real: ImageSet, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What one detector finds in a synthetic set beside the real one."""
+    module = extensions.load(REFINE, name)
+    found = module.find(synthetic.grey(), real.grey(), module.Options.model_validate(dict(options)))
     return [mark._asdict() for mark in found]
 
 

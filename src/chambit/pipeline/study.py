@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +10,11 @@ from chambit.core import extensions, offline
 from chambit.core.errors import ChambitError, Problem, StudyError
 from chambit.core.evidence import Finding
 from chambit.core.steps import Engine, Listener, Workshop
-from chambit.core.study import Run, Study, check_options, load, resolve
+from chambit.core.study import Files, Run, Study, check_options, load, resolve
 from chambit.images.imageset import ImageSet
 from chambit.pipeline import candidate, closing, cohort, examining, making, plan
 from chambit.pipeline.plan import Estimate, Planned
+from chambit.prepare import intake
 from chambit.prepare.split import proof_lines
 from chambit.review import policy as policies
 from chambit.review.policy import Policy
@@ -50,7 +52,7 @@ def read(file: Path) -> Ready:
         problems += check_options(f"{file}: recipe.train.{name}", stage.Options, options)
     for entry in study.recipe.refine:
         name, options = next(iter(entry.items()))
-        module = _collect(problems, lambda name=name: extensions.load(making.REFINE, name))  # type: ignore[misc]
+        module = _collect(problems, partial(extensions.load, making.REFINE, name))
         if module is not None:
             given = (policy.settings.get(name, {}) if policy else {}) | options
             problems += check_options(f"{file}: recipe.refine.{name}", module.Options, given)
@@ -58,9 +60,7 @@ def read(file: Path) -> Ready:
     for name in study.measures:
         if name not in examining.kinds():
             known = ", ".join(sorted(examining.kinds()))
-            problems.append(
-                Problem(f"{file}: measures.{name}", "there is no such measure", f"there are: {known}")
-            )
+            problems.append(Problem(f"{file}: measures.{name}", "there is no such measure", f"there are: {known}"))
         elif policy is not None:
             module = extensions.load(examining.kinds()[name], name)
             given = policy.settings.get(name, {}) | study.measures[name]
@@ -68,15 +68,14 @@ def read(file: Path) -> Ready:
             problems += check_options(f"{file}: measures.{name}", module.Options, given)
     for files in (study.cohort.files, study.cohort.test):
         if files is not None:
-            _collect(
-                problems,
-                lambda files=files: (
-                    cohort.source(file, files) and cohort.intake.files(cohort.source(file, files))
-                ),
-            )  # type: ignore[misc]
+            _collect(problems, partial(_listed, file, files))
     if problems or policy is None:
         raise StudyError(f"The study {file} has {len(problems)} problem(s).", problems)
     return Ready(study, file, policy, margin)
+
+
+def _listed(file: Path, files: Files) -> list[intake.Entry]:
+    return intake.files(cohort.source(file, files))
 
 
 def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
@@ -131,15 +130,9 @@ def run(ready: Ready, out: Path, tell: Listener) -> closing.Closed:
     try:
         attempt = _freeze(workshop, ready)
         made = plan.run(workshop, planned(ready, out))
-        sets = {
-            role: ImageSet.load(workshop.store, key)
-            for role, key in made["refine"].items()
-            if role != "marks"
-        }
+        sets = {role: ImageSet.load(workshop.store, key) for role, key in made["refine"].items() if role != "marks"}
         candidate.write(out / "candidate", sets["synthetic"])
-        return closing.close(
-            workshop, out, made, sets, ready.policy, _facts(workshop, ready, made, sets, attempt)
-        )
+        return closing.close(workshop, out, made, sets, ready.policy, _facts(workshop, ready, made, sets, attempt))
     finally:
         workshop.close()
 
@@ -148,9 +141,7 @@ def _freeze(workshop: Workshop, ready: Ready) -> tuple[int, str]:
     """Record the study's digest before the first measurement; another digest in the same folder is another attempt."""
     body = {"study": ready.study.digest, "policy": ready.policy.digest, "margin": ready.margin}
     frozen = workshop.ledger.events("study.frozen")
-    same = [
-        number for number, event in enumerate(frozen, start=1) if {k: event["body"][k] for k in body} == body
-    ]
+    same = [number for number, event in enumerate(frozen, start=1) if {k: event["body"][k] for k in body} == body]
     if same:
         return same[0], str(frozen[same[0] - 1]["body"]["date"])
     date = closing.today()
@@ -204,9 +195,7 @@ def _records(
     intakes = [made[name] for name in ("intake", "intake test") if name in made]
     found = sum(store.get_json(outputs["found"]) for outputs in intakes)
     accepted = sum(len(store.get_table(outputs["images"])) for outputs in intakes)
-    done = [
-        workshop.ledger.outputs(entry.build(made).digest) for entry in planned(ready, workshop.folder.parent)
-    ]
+    done = [workshop.ledger.outputs(entry.build(made).digest) for entry in planned(ready, workshop.folder.parent)]
     recorded = Finding(
         measure="generation@1",
         quantity="recorded",
@@ -234,8 +223,7 @@ def _key_facts(ready: Ready, sets: dict[str, ImageSet]) -> dict[str, str]:
         "source": study.source.name or study.source.kind,
         "generator": stage,
         "options": making.stage_options(study).model_dump_json(),
-        "refinement": "; ".join(f"{next(iter(e))} {next(iter(e.values()))}" for e in study.recipe.refine)
-        or "none",
+        "refinement": "; ".join(f"{next(iter(e))} {next(iter(e.values()))}" for e in study.recipe.refine) or "none",
         "released images": f"{len(sets['synthetic'])}, {first.shape[2]} x {first.shape[1]} pixels, {first.dtype.name}",
         "seed": str(study.seed),
     }

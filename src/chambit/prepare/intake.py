@@ -118,9 +118,7 @@ def _tasks(entries: Sequence[Entry], source: Source, rules: Rules, scratch: Path
     unpacked = {part: npz.unpack(source.path, part, scratch) for part in parts}
     native, size = (rules.size, rules.size) if rules.size else _common_size(entries, unpacked)
     return {
-        key: _Task(
-            [entries[at] for at in chunk], unpacked, native, size, rules.resize, dict(source.class_names)
-        )
+        key: _Task([entries[at] for at in chunk], unpacked, native, size, rules.resize, dict(source.class_names))
         for key, chunk in imageset.chunks(len(entries))
     }
 
@@ -164,9 +162,7 @@ def _opened(
                 raise readers.refusal(entry.path, "an archive of many images inside a folder", remedy)
             images = [image for _, image in reader.read(entry.path)]
             if len(images) != 1:
-                raise readers.refusal(
-                    entry.path, f"holds {len(images)} images", "save each as a file of its own"
-                )
+                raise readers.refusal(entry.path, f"holds {len(images)} images", "save each as a file of its own")
             yield entry, (images[0], name == "raster" and images[0].white == 65535)
         except InputError as error:
             yield entry, error
@@ -184,9 +180,7 @@ def _looked_at(entry: Entry, image: Image, sixteen: bool, task: _Task) -> dict[s
         what = f"16-bit file that uses only {top.bit_length()} bits: full brightness unknown"
         record = _refused(entry.name, what, "save it full-scale or as DICOM")
     elif shape != tuple(task.native) and not task.resize:
-        what = (
-            f"wrong size: {shape[0]} x {shape[1]} (rows x columns), not {task.native[0]} x {task.native[1]}"
-        )
+        what = f"wrong size: {shape[0]} x {shape[1]} (rows x columns), not {task.native[0]} x {task.native[1]}"
         record = _refused(entry.name, what, "allow resizing in the study, or leave it out")
     if record is not None:
         return record | {"read": True}
@@ -224,9 +218,7 @@ def _working(image: Image, size: tuple[int, int]) -> np.ndarray:
     return np.clip(scaled, 0, full).astype(np.uint8 if full == 255 else np.uint16)
 
 
-def _common_size(
-    entries: Sequence[Entry], unpacked: Mapping[str, Path]
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def _common_size(entries: Sequence[Entry], unpacked: Mapping[str, Path]) -> tuple[tuple[int, int], tuple[int, int]]:
     """The most common size of the first 64 readable images, and it with its longer side at most 128."""
     sizes: Counter[tuple[int, int]] = Counter()
     for _, opened in _opened(entries, unpacked):
@@ -274,9 +266,7 @@ def _deep(context: Context, accepted: list[dict[str, Any]]) -> list[dict[str, An
 
 def _deepen(store: Store, block: str) -> str:
     # 255 * 257 = 65535: brightness in [0, 1] stays exactly the same.
-    block, digests = imageset.put_block(
-        store, store.get_arrays(block)["pixels"].astype(np.uint16) * np.uint16(257)
-    )
+    block, digests = imageset.put_block(store, store.get_arrays(block)["pixels"].astype(np.uint16) * np.uint16(257))
     return store.put_json({"block": block, "sha256": digests})
 
 
@@ -299,9 +289,7 @@ def _refuse_copies(accepted: list[dict[str, Any]]) -> None:
                 record.update(_refused(record["file"], what, "remove one of the two"))
 
 
-def _put(
-    context: Context, records: Sequence[dict[str, Any]], order: Sequence[str], prefix: str
-) -> dict[str, str]:
+def _put(context: Context, records: Sequence[dict[str, Any]], order: Sequence[str], prefix: str) -> dict[str, str]:
     place = {name: at for at, name in enumerate(order)}
     ordered = sorted(records, key=lambda record: place[record["file"]])
     accepted = [record for record in ordered if record["state"] == "accepted"]

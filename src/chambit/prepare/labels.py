@@ -41,9 +41,7 @@ def read(path: Path) -> tuple[list[Row], list[Problem]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = _lines(csv.reader(file, strict=True))
     except OSError as error:
-        raise _unusable(
-            path.name, f"cannot be opened ({error.strerror})", "give the path of the CSV file"
-        ) from error
+        raise _unusable(path.name, f"cannot be opened ({error.strerror})", "give the path of the CSV file") from error
     except UnicodeDecodeError as error:
         raise _unusable(path.name, "is not UTF-8 text", _UTF8) from error
     except csv.Error as error:
@@ -56,9 +54,7 @@ def read(path: Path) -> tuple[list[Row], list[Problem]]:
     for number, cells in lines[1:]:
         if len(cells) != len(names):
             what = f"{len(cells)} cells where the first line names {len(names)} columns"
-            problems.append(
-                Problem(f"{path.name}, line {number}", what, "put text with a comma in double quotes")
-            )
+            problems.append(Problem(f"{path.name}, line {number}", what, "put text with a comma in double quotes"))
             continue
         row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
         fixed = {name: row.pop(name) for name in REQUIRED}
@@ -160,7 +156,5 @@ def _check_rows(where: str, rows: list[Row]) -> list[Problem]:
         other = first.setdefault(row.subject, row) if row.subject else row
         if other.fields.get("split", "") != split:
             both = f"'{other.fields['split']}' (line {other.line}) and in '{split}' (line {row.line})"
-            torn.append(
-                Problem(line, f"subject {row.subject} is in {both}", "put all of a subject in one split")
-            )
+            torn.append(Problem(line, f"subject {row.subject} is in {both}", "put all of a subject in one split"))
     return [problem for kind in (empty, wrong, torn) for problem in some(kind, where)]

@@ -99,9 +99,7 @@ def survey(source: Source) -> Survey:
     else:
         found, beside, problems = _file(path, source.part), [], []
     if source.part and not all(entry.part for entry in found):
-        problems.append(
-            Problem(str(path), f"part '{source.part}' is only for an .npz file", "leave `part` out")
-        )
+        problems.append(Problem(str(path), f"part '{source.part}' is only for an .npz file", "leave `part` out"))
     table = source.labels or (path / "labels.csv" if (path / "labels.csv").is_file() else None)
     if table is not None:
         found, beside, wrong = _labelled(table, path, found, beside)
@@ -159,9 +157,7 @@ def _folder(path: Path) -> tuple[list[Entry], list[str], list[Problem]]:
         raise _stop(Problem(str(path), "the folder holds no images", "give the folder that holds the images"))
     if entries and not any(_is_image(entry.path) for entry in entries):
         what = f"none of its {len(entries)} files is an image"
-        raise _stop(
-            Problem(str(path), what, "give a folder of DICOM, PNG, JPEG, TIFF or BMP files, or an .npz")
-        )
+        raise _stop(Problem(str(path), what, "give a folder of DICOM, PNG, JPEG, TIFF or BMP files, or an .npz"))
     return sorted(entries, key=lambda entry: entry.name), sorted(beside), problems
 
 

@@ -67,9 +67,7 @@ def proof(table: pl.DataFrame) -> dict[str, Any]:
         name: {
             "subjects": part["subject"].n_unique(),
             "images": len(part),
-            "labels": {
-                label: int((part["label"] == label).sum()) for label in sorted(part["label"].unique())
-            },
+            "labels": {label: int((part["label"] == label).sum()) for label in sorted(part["label"].unique())},
         }
         for name, part in parts.items()
     }
@@ -95,9 +93,7 @@ def proof_lines(proof: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, part in proof["splits"].items():
         labels = ", ".join(f"{count} {label or '(no label)'}" for label, count in part["labels"].items())
-        lines.append(
-            f"{name}: {_many(part['images'], 'image')} of {_many(part['subjects'], 'subject')} ({labels})."
-        )
+        lines.append(f"{name}: {_many(part['images'], 'image')} of {_many(part['subjects'], 'subject')} ({labels}).")
     clean = not proof["shared_subjects"] and not proof["shared_pixels"]
     if clean:
         lines.append("No subject is in two splits, and no image has the same pixels as one in another split.")
@@ -131,9 +127,7 @@ def _check_fractions(fractions: Mapping[str, float]) -> None:
     ]
     total = sum(fractions.values())
     if not abs(total - 1) < 1e-6:
-        problems.append(
-            Problem("split", f"the shares sum to {total:g}, not 1", "change them so that they sum to 1")
-        )
+        problems.append(Problem("split", f"the shares sum to {total:g}, not 1", "change them so that they sum to 1"))
     if problems:
         raise InputError("The shares of the splits cannot be used.", problems)
 
@@ -143,19 +137,13 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame:
     wrong = table.filter(~pl.col("split").is_in(SPLITS) | pl.col("split").is_null())
     for name in sorted(set(wrong["split"].fill_null("").to_list())):
         many = _many(int((wrong["split"].fill_null("") == name).sum()), "image")
-        problems.append(
-            Problem(f"split '{name}'", f"{many} have it", f"use {', '.join(SPLITS)} for every image")
-        )
+        problems.append(Problem(f"split '{name}'", f"{many} have it", f"use {', '.join(SPLITS)} for every image"))
     leaks = (("subject", "subject"), ("sha256", "picture with digest"))
     for column, word in leaks:
-        twice = (
-            table.group_by(column).agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
-        )
+        twice = table.group_by(column).agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
         rows = twice.sort(column).rows()
         for value, names in rows[:SHOWN]:
-            problems.append(
-                Problem(f"{word} {value}", f"is in {' and '.join(names)}", "put all of it in one split")
-            )
+            problems.append(Problem(f"{word} {value}", f"is in {' and '.join(names)}", "put all of it in one split"))
         if len(rows) > SHOWN:
             problems.append(Problem(word, f"and {len(rows) - SHOWN} more"))
     if problems:
@@ -201,9 +189,7 @@ def _assign(
     chosen = {}
     for stratum in sorted(strata, key=lambda key: (-len(strata[key]), key)):
         members = iter(strata[stratum])
-        counts = _shares(
-            len(strata[stratum]), [fractions[name] for name in names], [carried[name] for name in names]
-        )
+        counts = _shares(len(strata[stratum]), [fractions[name] for name in names], [carried[name] for name in names])
         for name, count in zip(names, counts, strict=True):
             carried[name] += fractions[name] * len(strata[stratum]) - count
             for _ in range(count):

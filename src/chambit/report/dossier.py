@@ -173,9 +173,7 @@ def _environment() -> Environment:
 
 def _say(korean: object, english: object) -> Markup:
     """Words in both languages, of which the page shows one."""
-    return Markup('<span class="ko" lang="ko">{}</span><span class="en" lang="en">{}</span>').format(
-        korean, english
-    )
+    return Markup('<span class="ko" lang="ko">{}</span><span class="en" lang="en">{}</span>').format(korean, english)
 
 
 def _bi(value: Any) -> Markup:
@@ -242,9 +240,7 @@ def _row(evidence: Evidence) -> Row:
         sentence=wording.sentence(evidence),
         reads=wording.reads_of(evidence.key),
         value=wording.value_text(evidence),
-        interval=wording.interval_text(evidence.interval, form, evidence.direction)
-        if shown
-        else Text("—", "—"),
+        interval=wording.interval_text(evidence.interval, form, evidence.direction) if shown else Text("—", "—"),
         sizes=wording.sizes_text(evidence.n),
         null=wording.null_text(evidence),
         plot=figures.interval_plot(evidence),
@@ -260,9 +256,7 @@ def _card(entry: Mapping[str, Any], rows: Sequence[Row], attached: Mapping[str, 
         question=wording.text(entry["question"]),
         rows=tuple(row for key in keys for row in rows if row.evidence.key == key),
         absent=tuple(wording.name_of(key) for key in keys if key not in present),
-        attachments=tuple(
-            Attachment(wording.text(item), attached.get(item["id"], "")) for item in entry["attach"]
-        ),
+        attachments=tuple(Attachment(wording.text(item), attached.get(item["id"], "")) for item in entry["attach"]),
     )
 
 
@@ -272,22 +266,17 @@ def _open_rows(bundle: Bundle, rows: Sequence[Row]) -> list[Row]:
     chosen = [row for row in rows if row.verdict is not Verdict.PASS] or [
         row for row in rows if row.evidence.key in rank
     ]
-    return sorted(
-        chosen, key=lambda row: (rank.get(row.evidence.key, len(rank)), _WORST_FIRST.index(row.verdict))
-    )
+    return sorted(chosen, key=lambda row: (rank.get(row.evidence.key, len(rank)), _WORST_FIRST.index(row.verdict)))
 
 
 def _labels(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Every label of any split, in the order of first appearance."""
-    return list(
-        dict.fromkeys(name for row in counts.values() for name in row if name not in ("subjects", "images"))
-    )
+    return list(dict.fromkeys(name for row in counts.values() for name in row if name not in ("subjects", "images")))
 
 
 def _drawings(bundle: Bundle, rows: Mapping[str, Row]) -> dict[str, Any]:
     loss, copies, membership = (
-        rows[key].evidence if key in rows else None
-        for key in ("downstream.loss", "copies.flagged", "membership.p")
+        rows[key].evidence if key in rows else None for key in ("downstream.loss", "copies.flagged", "membership.p")
     )
     families: Any = copies.details.get("families", []) if copies else []
     top: Any = membership.details.get("top", []) if membership else []

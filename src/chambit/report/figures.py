@@ -55,9 +55,7 @@ class Scale:
         return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def around(
-    values: Sequence[float], left: float, right: float, bounds: tuple[float, float] | None = None
-) -> Scale:
+def around(values: Sequence[float], left: float, right: float, bounds: tuple[float, float] | None = None) -> Scale:
     """A scale that holds all `values` with some air, within `bounds` if given."""
     low, high = min(values), max(values)
     air = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
@@ -93,9 +91,7 @@ def dot(x: float, y: float, radius: float, css: str) -> Markup:
     return Markup('<circle cx="{}" cy="{}" r="{}" class="{}"/>').format(x, y, radius, css)
 
 
-def drawing(
-    height: float, parts: Sequence[Markup], label: Text, legend: Sequence[tuple[str, Text]] = ()
-) -> Markup:
+def drawing(height: float, parts: Sequence[Markup], label: Text, legend: Sequence[tuple[str, Text]] = ()) -> Markup:
     """The finished figure: the SVG, and beneath it a legend of (css class of the sign, words)."""
     items = Markup("").join(
         Markup('<li><i class="sign {}"></i><span class="ko">{}</span><span class="en">{}</span></li>').format(
@@ -103,9 +99,7 @@ def drawing(
         )
         for css, words in legend
     )
-    return Markup(
-        '<div class="plot"><svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>{}</div>'
-    ).format(
+    return Markup('<div class="plot"><svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>{}</div>').format(
         WIDTH,
         round(height, 1),
         f"{label.ko} / {label.en}",
@@ -193,16 +187,10 @@ def _whisker(value: float, ends: Sequence[float], scale: Scale, y: float) -> lis
 
 def forest(arms: Mapping[str, Any], margin: float | None = None) -> Markup:
     """AUROC of each arm on real test patients, with its interval and one small dot for each seed."""
-    rows = [
-        (named("arms", key), arm) for key, arm in arms.items() if isinstance(arm, Mapping) and "auroc" in arm
-    ]
+    rows = [(named("arms", key), arm) for key, arm in arms.items() if isinstance(arm, Mapping) and "auroc" in arm]
     if not rows:
         return Markup("")
-    values = [
-        number_
-        for _, arm in rows
-        for number_ in (arm["auroc"], arm["low"], arm["high"], *arm.get("seeds", ()))
-    ]
+    values = [number_ for _, arm in rows for number_ in (arm["auroc"], arm["low"], arm["high"], *arm.get("seeds", ()))]
     real = arms.get("real", {}).get("auroc") if margin is not None else None
     floor = [] if real is None or margin is None else [real - margin]
     scale = around([*values, *floor], 158, WIDTH - 12, (0.0, 1.0))
@@ -243,9 +231,7 @@ def recall_bars(families: Sequence[Mapping[str, Any]], key: str) -> Markup:
         parts += [words_at(left - 10, y + 13, star, "name", "end"), box(left, y, right - left, 16, "ground")]
         parts.append(box(left, y, scale(family["recall"]) - left, 16, "bar", fill))
         parts += [line(scale(family["low"]), y + 8, scale(family["high"]), y + 8, "whisker")]
-        parts += [
-            line(scale(family[end]), y + 4, scale(family[end]), y + 12, "whisker") for end in ("low", "high")
-        ]
+        parts += [line(scale(family[end]), y + 4, scale(family[end]), y + 12, "whisker") for end in ("low", "high")]
         parts.append(words_at(right + 10, y + 13, f"{family['found']} / {family['planted']}", "small"))
     base = step * len(families) + 4
     legend = [("bar", Text("심어 둔 복제 가운데 찾은 비율", "share of planted copies found"))]
@@ -278,24 +264,18 @@ def rank_strip(top: Sequence[str], columns: int = 20) -> Markup:
         )
         letter = Text("학", "T") if trained else Text("대", "H")
         css = "rank-letter on" if trained else "rank-letter"
-        parts.append(
-            words_at(round(x + (cell - 3) / 2, 2), round(y + cell / 2 + 3, 2), letter, css, "middle")
-        )
+        parts.append(words_at(round(x + (cell - 3) / 2, 2), round(y + cell / 2 + 3, 2), letter, css, "middle"))
     legend = [
         ("rank-train", Text("학습 환자", "training patient")),
         ("rank-holdout", Text("대조 환자", "holdout patient")),
     ]
     rows = math.ceil(len(top) / columns)
-    return drawing(
-        rows * (cell + 3) + 2, parts, Text("가장 닮은 환자의 순위", "nearest patients by rank"), legend
-    )
+    return drawing(rows * (cell + 3) + 2, parts, Text("가장 닮은 환자의 순위", "nearest patients by rank"), legend)
 
 
 def cohort_bar(counts: Mapping[str, Mapping[str, int]]) -> Markup:
     """How the real patients are divided, one block for each split, drawn to scale."""
-    splits = [
-        (name, row["subjects"]) for name, row in counts.items() if name != "synthetic" and row.get("subjects")
-    ]
+    splits = [(name, row["subjects"]) for name, row in counts.items() if name != "synthetic" and row.get("subjects")]
     total = sum(size for _, size in splits)
     if not total:
         return Markup("")

@@ -84,9 +84,7 @@ def number(value: float, form: str) -> str:
         return _signed(f"{value:.4g}")
     if value == round(value):
         return _signed(f"{value:,.0f}")
-    return _signed(
-        f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.2g}"
-    )
+    return _signed(f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.2g}")
 
 
 def _percent(percent: float) -> str:

@@ -69,9 +69,7 @@ def load(name: str, beside: Path | None = None) -> Policy:
         return Policy.model_validate(raw)
     except OSError:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        problem = Problem(
-            f"policy: {name}", "there is no such policy", f"use {known}, or the path of a YAML file"
-        )
+        problem = Problem(f"policy: {name}", "there is no such policy", f"use {known}, or the path of a YAML file")
         raise StudyError("The policy cannot be read.", [problem]) from None
     except (yaml.YAMLError, ValidationError) as error:
         raise StudyError("The policy is not valid.", [Problem(str(path), str(error))]) from None

@@ -36,9 +36,7 @@ def judge(finding: Finding, policy: Policy) -> Evidence:
     rule = policy.rules.get(finding.key)
     verdict, because, condition = _decide(finding, rule)
     line = f"{policy.name} {policy.version}: {_line(finding.key, rule)}"
-    return Evidence(
-        **finding.model_dump(), verdict=verdict, policy=line, because=because, condition=condition
-    )
+    return Evidence(**finding.model_dump(), verdict=verdict, policy=line, because=because, condition=condition)
 
 
 def missing(evidence: Iterable[Evidence], policy: Policy) -> list[Evidence]:
@@ -116,9 +114,7 @@ def _words(finding: Finding, condition: Condition) -> str:
         source += f" x {condition.times:g})" if condition.times != 1 else ")"
     value = _field(finding, condition.field)
     shown = "missing" if value is None else f"{value:.4g}"
-    return (
-        f"{condition.field} {shown} {condition.op} {'missing' if limit is None else f'{limit:.4g}'}{source}"
-    )
+    return f"{condition.field} {shown} {condition.op} {'missing' if limit is None else f'{limit:.4g}'}{source}"
 
 
 def _line(key: str, rule: Rule | None) -> str:

@@ -14,9 +14,7 @@ class Engine:
     def __init__(self, workers: int = 1) -> None:
         self.workers = 1
 
-    def map(
-        self, work: Callable[[Store, Any], str], tasks: Mapping[str, Any], root: Path
-    ) -> Iterator[tuple[str, str]]:
+    def map(self, work: Callable[[Store, Any], str], tasks: Mapping[str, Any], root: Path) -> Iterator[tuple[str, str]]:
         """Yield (key, digest) for each task as it ends."""
         store = Store(root)
         for key, task in tasks.items():

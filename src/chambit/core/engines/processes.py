@@ -1,11 +1,13 @@
 """Chunks spread over worker processes on this machine, one thread each."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from chambit.core import offline
 from chambit.core.engines import _single
 from chambit.core.store import Store
 
@@ -15,17 +17,18 @@ def _call(work: Callable[[Store, Any], str], root: Path, task: Any) -> str:
         return work(Store(root), task)
 
 
-def _ignore_interrupt() -> None:
+def _begin(tally: Any) -> None:
     # Ctrl-C reaches the whole process group; only the coordinator answers it and then ends the workers.
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if tally is not None:
+        offline.guard_worker(tally)
 
 
 class Engine:
     """A pool that starts with the first chunk and is kept for the whole run.
 
-    Workers are spawned, not forked: a fork after torch has started its thread pool can hang.
+    Workers are spawned, not forked: a fork after torch has started its thread pool can hang. They are under the network
+    guard when the coordinator is.
 
     Args:
         workers: number of processes, at least 1.
@@ -34,17 +37,20 @@ class Engine:
     def __init__(self, workers: int = 2) -> None:
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._guarded = False
 
-    def map(
-        self, work: Callable[[Store, Any], str], tasks: Mapping[str, Any], root: Path
-    ) -> Iterator[tuple[str, str]]:
+    def map(self, work: Callable[[Store, Any], str], tasks: Mapping[str, Any], root: Path) -> Iterator[tuple[str, str]]:
         """Yield (key, digest) for each task as it ends, in no fixed order.
 
         At most two tasks a worker are handed out ahead, so an interrupted run loses only those in hand.
         """
+        if offline.guarded() and not self._guarded:
+            self.close()  # workers that began before the guard are not under it
         if self._pool is None:
+            self._guarded = offline.guarded()
+            tally = offline.tally() if self._guarded else None
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_ignore_interrupt)
+            self._pool = ProcessPoolExecutor(self.workers, context, _begin, (tally,))
         waiting = iter(tasks.items())
         running: dict[Future[str], str] = {}
         with _single.environment():

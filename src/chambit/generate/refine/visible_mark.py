@@ -1,7 +1,7 @@
 """Look for a visible mark: a spot near an edge that is the same in every image, as generators stamp it.
 
-A stamped mark does not follow the anatomy. In the border (a quarter of the height and width from each edge) the mean over
-the set of a fine-detail image (image minus its blur) is compared with what chance leaves after averaging N images:
+A stamped mark does not follow the anatomy. In the border (a quarter of the height and width from each edge) the mean
+over the set of a fine-detail image (image minus its blur) is compared with what chance leaves after averaging N images:
 
     z(pixel) = mean / (sd / sqrt(N)),  a mark is a connected region of at least `area` pixels whose detail is at least
     `strength` grey levels (of [0, 1]) and |z| at least `z`
@@ -22,7 +22,10 @@ geometry = False
 
 
 class Options(Frozen):
-    """From the policy. z: smallest standardised detail; strength: smallest detail, grey levels of [0, 1]; area: pixels."""
+    """From the policy.
+
+    z: smallest standardised detail; strength: smallest detail, grey levels of [0, 1]; area: smallest, in pixels.
+    """
 
     z: float
     strength: float
@@ -39,9 +42,9 @@ class Mark(NamedTuple):
     strength: float
 
 
-def find(images: np.ndarray, real: np.ndarray, options: Options) -> list[Mark]:
+def find(synthetic: np.ndarray, real: np.ndarray, options: Options) -> list[Mark]:
     """Marks in synthetic images float32 (N, H, W) in [0, 1] that real images float32 (M, H, W) do not have."""
-    detail, z = _detail(images)
+    detail, z = _detail(synthetic)
     other, _ = _detail(real)
     stands_out = (np.abs(z) >= options.z) & (np.abs(detail - other) >= options.strength)
     h, w = detail.shape

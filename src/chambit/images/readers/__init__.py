@@ -29,9 +29,7 @@ def find(path: Path) -> tuple[str, ModuleType]:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        problem = Problem(
-            path.name, f"cannot be opened ({error.strerror})", "check that it exists and may be read"
-        )
+        problem = Problem(path.name, f"cannot be opened ({error.strerror})", "check that it exists and may be read")
         raise InputError(f"{path.name} cannot be opened.", [problem]) from error
     if not head:
         problem = Problem(path.name, "the file is empty (0 bytes)", "copy it again from where it came from")

@@ -111,13 +111,9 @@ def _check(path: Path, data: Any) -> None:
     if "PixelData" not in data:
         floating = "FloatPixelData" in data or "DoubleFloatPixelData" in data
         if floating:
-            raise refusal(
-                path, "holds float pixels: full brightness is not known", "export it with 16 bits or fewer"
-            )
+            raise refusal(path, "holds float pixels: full brightness is not known", "export it with 16 bits or fewer")
         what = _object(data)
-        raise refusal(
-            path, f"holds no picture (no PixelData{what})", "leave it out, or export the image itself"
-        )
+        raise refusal(path, f"holds no picture (no PixelData{what})", "leave it out, or export the image itself")
     missing = [name for name in _NEEDED if data.get(name) in (None, "")]
     if missing:
         raise refusal(path, f"damaged: the header lacks {', '.join(missing)}", _AGAIN)
@@ -148,9 +144,7 @@ def _decoded(path: Path, data: Any) -> np.ndarray:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         what = f"compressed as '{syntax.name}', which nothing here decodes"
-        raise refusal(
-            path, what, "decompress it first, for example with dcmdjpeg or gdcmconv --raw"
-        ) from None
+        raise refusal(path, what, "decompress it first, for example with dcmdjpeg or gdcmconv --raw") from None
     if not decoder.is_available:
         what = f"compressed as '{syntax.name}', and no decoder for it is installed"
         raise refusal(path, what, f"{_PACKAGES}, or decompress it first") from None
@@ -161,9 +155,7 @@ def _decoded(path: Path, data: Any) -> np.ndarray:
     except Exception as error:
         if syntax.is_encapsulated and decoder.missing_dependencies:
             what = f"compressed as '{syntax.name}', which the decoders installed here could not read"
-            raise refusal(
-                path, what, f"{_PACKAGES}; if that does not help, {_AGAIN}, not compressed"
-            ) from None
+            raise refusal(path, what, f"{_PACKAGES}; if that does not help, {_AGAIN}, not compressed") from None
         what = f"damaged or truncated: the pixels do not fit the header ({type(error).__name__})"
         raise refusal(path, what, _AGAIN) from None
 
@@ -173,9 +165,7 @@ def _grey(path: Path, data: Any, stored: np.ndarray) -> tuple[np.ndarray, int]:
     bits = int(data.BitsStored)
     lowest = -(1 << (bits - 1)) if int(data.get("PixelRepresentation") or 0) else 0
     if stored.ndim != 2 or stored.min() < lowest or stored.max() >= lowest + (1 << bits):
-        raise refusal(
-            path, f"damaged: the pixels are not grey values of {bits} bits, as the header says", _AGAIN
-        )
+        raise refusal(path, f"damaged: the pixels are not grey values of {bits} bits, as the header says", _AGAIN)
     if stored.size <= 1 << bits:
         return _shown(path, data, stored.astype(np.int64), lowest)
     # A large image has fewer levels than pixels: one table of all levels is five times as fast.

@@ -116,9 +116,7 @@ def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
             major = np.lib.format.read_magic(member)[0]
-            reader = (
-                np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-            )
+            reader = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, _, dtype = reader(member)
             return shape, dtype
     except _DAMAGE as error:
@@ -151,9 +149,7 @@ def _labels(path: Path, name: str, keys: list[str]) -> list[str]:
         remedy = "keep one column; several findings an image are not supported yet"
         raise refusal(path, f"'{label_key}' has {labels.shape[1]} columns", remedy)
     if labels.size != shape[0] or labels.ndim not in (1, 2) or labels.dtype.kind not in "biuU":
-        what = (
-            f"'{label_key}' is {labels.dtype} {labels.shape}, not one number or word for each of {shape[0]}"
-        )
+        what = f"'{label_key}' is {labels.dtype} {labels.shape}, not one number or word for each of {shape[0]}"
         raise refusal(path, f"{what} images", _FORM)
     if labels.dtype.kind == "b":
         labels = labels.astype(np.uint8)

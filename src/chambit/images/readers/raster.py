@@ -67,9 +67,7 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
     except InputError:
         raise
     except Exception as error:  # Pillow answers damaged files with many kinds of exception
-        raise refusal(
-            path, f"damaged or truncated ({str(error)[:80] or type(error).__name__})", _AGAIN
-        ) from error
+        raise refusal(path, f"damaged or truncated ({str(error)[:80] or type(error).__name__})", _AGAIN) from error
     yield "", Image(pixels, white)
 
 

@@ -1,9 +1,9 @@
 """Texture and layout: 137 hand-made features, no weights, the same on every machine.
 
 In order: mean and standard deviation on a 4 x 4 grid of the image and of two half-resolution levels (96); energy of
-eight gradient orientations at three scales (24); radially averaged log power spectrum in eight bands (8); nine grey-level
-quantiles from 1 % to 99 % (9). Scales are Gaussian-blurred halvings. No single feature is meant to be a diagnosis; the
-vector is meant to see layout, contrast, sharpness and noise.
+eight gradient orientations at three scales (24); radially averaged log power spectrum in eight bands (8); nine
+grey-level quantiles from 1 % to 99 % (9). Scales are Gaussian-blurred halvings. No single feature is meant to be a
+diagnosis; the vector is meant to see layout, contrast, sharpness and noise.
 
 Input float32 (N, H, W) in [0, 1], H and W at least 16; output float64 (N, 137). Known failure: blind to semantics, so a
 generator that puts the right texture in the wrong organ looks good here.
@@ -37,9 +37,7 @@ def _orientations(x: np.ndarray) -> np.ndarray:
     dy, dx = np.gradient(x, axis=(1, 2))
     strength, angle = np.hypot(dy, dx), np.arctan2(dy, dx) % (2 * np.pi)
     sector = np.floor(angle / (np.pi / 4)).astype(int) % 8
-    return np.log(
-        np.stack([np.where(sector == k, strength, 0).mean((1, 2)) for k in range(8)], axis=1) + 1e-4
-    )
+    return np.log(np.stack([np.where(sector == k, strength, 0).mean((1, 2)) for k in range(8)], axis=1) + 1e-4)
 
 
 def _spectrum(x: np.ndarray) -> np.ndarray:

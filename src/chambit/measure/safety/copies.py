@@ -1,14 +1,14 @@
 """Copy finder: which synthetic images are closer to a training image than unseen patients' images ever are.
 
-For each synthetic image x the fused score q(x) to its nearest training image is compared with the scores of one image of
-every holdout subject, searched in the same way:
+For each synthetic image x the fused score q(x) to its nearest training image is compared with the scores of one image
+of every holdout subject, searched in the same way:
 
     p(x) = (1 + #{h : q(h) >= q(x)}) / (n + 1),   flagged when p(x) <= alpha
 
-If x were exchangeable with the holdout, P(flagged) <= alpha exactly, whatever the descriptors (conformal p-value; Vovk,
-Gammerman and Shafer 2005; Bates et al. 2023, arXiv:2104.08279). A generator's images are not exchangeable with real ones,
-so this is a finder for human eyes, not a test: the test is `membership`. On every run copies are planted from the
-training images; their recall, with Clopper-Pearson bounds, says what this run would have caught.
+If x were exchangeable with the holdout, P(flagged) <= alpha exactly, whatever the descriptors (conformal p-value;
+Vovk, Gammerman and Shafer 2005; Bates et al. 2023, arXiv:2104.08279). A generator's images are not exchangeable with
+real ones, so this is a finder for human eyes, not a test: the test is `membership`. On every run copies are planted
+from the training images; their recall, with Clopper-Pearson bounds, says what this run would have caught.
 
 Known failures: see `chambit.measure.descriptors`; families that were not planted are not covered.
 """
@@ -19,14 +19,16 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from chambit.core import digest
 from chambit.core.evidence import Control, Finding, Frozen, Interval
+from chambit.images.imageset import full_scale
 from chambit.measure import interval
 from chambit.measure.descriptors import DETECTORS, TURNS, turned
 from chambit.measure.examination import Examination, Pair, Result, not_run
 from chambit.measure.plants import FAMILIES, plant
-from chambit.measure.search import Search
+from chambit.measure.search import Search, lacking
 
-version = "1"
+version = "2"
 QUANTITIES = {"exact": "lower", "flagged": "lower", "rate_bound": "lower"}
 
 
@@ -34,6 +36,7 @@ class Options(Frozen):
     """Settings come from the policy file.
 
     alpha: level of a flag with a full holdout; alpha_small: with a smaller one; least: smallest holdout, in subjects;
+    least_auxiliary: smallest auxiliary set, in images;
     plants: copies per family; compulsory: families that must be found; compulsory_recall: how many of their copies;
     covered_recall: lower bound of recall from which a family counts as covered; likely: false-discovery level of the
     "likely copies" count; gallery: pairs shown.
@@ -42,6 +45,7 @@ class Options(Frozen):
     alpha: float
     alpha_small: float
     least: int
+    least_auxiliary: int
     plants: int
     compulsory: tuple[str, ...]
     compulsory_recall: float
@@ -67,7 +71,8 @@ def measure(exam: Examination, options: Options) -> Result:
     name = f"copies@{version}"
     subjects = exam.subjects("holdout")
     sizes = {
-        "images": len(exam["synthetic"]),
+        "images": exam.count("synthetic"),
+        "auxiliary images": exam.count("auxiliary"),
         "holdout subjects": subjects,
         "train subjects": exam.subjects("train"),
     }
@@ -77,6 +82,8 @@ def measure(exam: Examination, options: Options) -> Result:
             f"The holdout has {subjects} subjects; a threshold needs at least {options.least} "
             f"(false-positive rate {options.alpha_small:g}), or {full} for {options.alpha:g}."
         )
+        return not_run(name, QUANTITIES, reason, sizes)
+    if reason := lacking(exam, options.least_auxiliary):
         return not_run(name, QUANTITIES, reason, sizes)
     search = Search.of(exam)
     alpha = options.alpha if (subjects + 1) * options.alpha >= 1 else options.alpha_small
@@ -107,9 +114,7 @@ def measure(exam: Examination, options: Options) -> Result:
         "holdout_subjects": subjects,
         "realised_fpr": list(interval.realised_rate(alpha, len(calibration))),
         "likely": _benjamini_hochberg(p, options.likely),
-        "mirror": int(
-            (_p_values(synthetic.score[:, 1], np.sort(search.train_to_holdout(exam))) <= alpha).sum()
-        ),
+        "mirror": int((_p_values(synthetic.score[:, 1], np.sort(search.train_to_holdout(exam))) <= alpha).sum()),
         "fresh": _fresh(exam, search, calibration, alpha),
         "families": [
             row._asdict()
@@ -128,17 +133,13 @@ def measure(exam: Examination, options: Options) -> Result:
     count, bound = int(flagged.sum()), _bound(int(flagged.sum()), len(p), families, options)
     low, high = interval.clopper_pearson(count, len(p), options.level)
     findings = (
-        Finding(
-            quantity="exact", value=_exact(exam, synthetic.index[:, 0]), null=0.0, unit="images", **common
-        ),
+        Finding(quantity="exact", value=_exact(exam, synthetic.index[:, 0]), null=0.0, unit="images", **common),
         Finding(
             quantity="flagged",
             value=count,
             unit="images",
             null=alpha * len(p),
-            interval=Interval(
-                low=low * len(p), high=high * len(p), level=options.level, method="Clopper-Pearson"
-            ),
+            interval=Interval(low=low * len(p), high=high * len(p), level=options.level, method="Clopper-Pearson"),
             details=details,
             **common,
         ),
@@ -146,9 +147,7 @@ def measure(exam: Examination, options: Options) -> Result:
             quantity="rate_bound",
             value=bound,
             null=0.0,
-            interval=Interval(
-                low=0, high=bound, level=options.level, method="Clopper-Pearson over recall", sides=1
-            ),
+            interval=Interval(low=0, high=bound, level=options.level, method="Clopper-Pearson over recall", sides=1),
             **common,
         ),
     )
@@ -176,9 +175,7 @@ def _threshold(calibration: np.ndarray, alpha: float) -> float:
     return float(calibration[-max(1, int(alpha * (len(calibration) + 1) + 1e-9))])
 
 
-def _recall(
-    exam: Examination, search: Search, calibration: np.ndarray, alpha: float, options: Options
-) -> list[Plants]:
+def _recall(exam: Examination, search: Search, calibration: np.ndarray, alpha: float, options: Options) -> list[Plants]:
     rows = []
     train = exam["train"]
     for family in FAMILIES:
@@ -207,17 +204,15 @@ def _benjamini_hochberg(p: np.ndarray, q: float) -> int:
 def _exact(exam: Examination, nearest: np.ndarray) -> int:
     """Synthetic images that are pixel for pixel a training image, as it is or in one of the other seven turns.
 
-    Every turn of every training image is looked up by its digest, not only the nearest one.
+    Every turn of every training image is looked up by its digest, not only the nearest one. Digests are of the picture
+    at 16 bits: in an audit the two sets may come at different depths.
     """
-    known = set(exam["train"].table["sha256"].to_list())
+    known = set(exam["train"].full_scale_digests())
     count = 0
-    from chambit.core import digest
-
     for _, pixels in exam["synthetic"].blocks():
-        turns = [turned(pixels, turn) for turn in range(8)]
+        turns = [turned(full_scale(pixels), turn) for turn in range(8)]
         count += sum(
-            any(digest.of_array(np.ascontiguousarray(t[i])) in known for t in turns)
-            for i in range(len(pixels))
+            any(digest.of_array(np.ascontiguousarray(t[i])) in known for t in turns) for i in range(len(pixels))
         )
     return count
 
@@ -230,9 +225,7 @@ def _fresh(exam: Examination, search: Search, calibration: np.ndarray, alpha: fl
     return {"flagged": int((p <= alpha).sum()), "images": len(p)}
 
 
-def _gallery(
-    exam: Examination, nearest: Any, p: np.ndarray, flagged: np.ndarray, count: int
-) -> tuple[Pair, ...]:
+def _gallery(exam: Examination, nearest: Any, p: np.ndarray, flagged: np.ndarray, count: int) -> tuple[Pair, ...]:
     synthetic, real = exam["synthetic"].table["id"].to_list(), exam["train"].table["id"].to_list()
     order = np.argsort(-nearest.score[:, 0], kind="stable")[: max(count, int(flagged.sum()))]
     return tuple(

@@ -13,9 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from chambit.core.evidence import Control, Finding, Frozen, Interval
 from chambit.measure import interval
-from chambit.measure.examination import Examination, Result
+from chambit.measure.examination import Examination, Result, not_run
 
 version = "1"
+QUANTITIES = {"auroc": "lower"}
 
 
 class Options(Frozen):
@@ -30,6 +31,11 @@ class Options(Frozen):
 
 def measure(exam: Examination, options: Options) -> Result:
     """AUROC of telling train from holdout."""
+    name = f"exchangeability@{version}"
+    # folds are dealt by subject, and each needs both sides to train on
+    least = dict.fromkeys(("train", "holdout"), 2 * options.folds)
+    if reason := exam.lacks(least, subjects=least):
+        return not_run(name, QUANTITIES, reason, {f"{role} images": exam.count(role) for role in least})
     train, holdout = (exam.features(role, options.extractor) for role in ("train", "holdout"))
     subjects = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
     truth = np.repeat([1, 0], [len(train), len(holdout)])
@@ -51,7 +57,7 @@ def measure(exam: Examination, options: Options) -> Result:
         fired=reach.low > 0.5,
     )
     finding = Finding(
-        measure=f"exchangeability@{version}",
+        measure=name,
         quantity="auroc",
         value=value,
         interval=spread,

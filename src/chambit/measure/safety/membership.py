@@ -1,7 +1,7 @@
 """Membership: do the released images show which patients were in training? Exact, by permutation of patients.
 
-Every released image goes to its nearest real image among train and holdout together. Each patient keeps the best score of
-the images that came to them, and patients are ranked by it. If the generator carries no information on who was in
+Every released image goes to its nearest real image among train and holdout together. Each patient keeps the best score
+of the images that came to them, and patients are ranked by it. If the generator carries no information on who was in
 training, labels train / holdout are exchangeable along this ranking:
 
     X_u = train patients among the first u,  p_u = P(Hypergeometric(N, n_train, u) >= X_u),  u in a fixed grid
@@ -26,7 +26,7 @@ from chambit.core.evidence import Control, Finding, Frozen, Interval
 from chambit.measure import interval
 from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.plants import plant
-from chambit.measure.search import Search, one_each
+from chambit.measure.search import Search, lacking, one_each
 
 version = "1"
 GRID = (5, 10, 20, 50, 100, 200)
@@ -36,11 +36,13 @@ QUANTITIES = {"p": "higher", "excess": "lower"}
 class Options(Frozen):
     """Settings come from the policy file.
 
-    least: smallest holdout, in subjects; alpha, alpha_small: level of the copy threshold used by `excess`;
+    least: smallest holdout, in subjects; least_auxiliary: smallest auxiliary set, in images;
+    alpha, alpha_small: level of the copy threshold used by `excess`;
     permutations: B; hidden: copies hidden for the control; control_level: p the hidden copies must reach.
     """
 
     least: int
+    least_auxiliary: int
     alpha: float
     alpha_small: float
     permutations: int
@@ -69,9 +71,15 @@ def measure(exam: Examination, options: Options) -> Result:
     """Permutation p-value and excess rate of the released images, with copies hidden as the control."""
     name = f"membership@{version}"
     subjects = {role: exam.subjects(role) for role in ("train", "holdout")}
-    sizes = {"images": len(exam["synthetic"]), **{f"{role} subjects": n for role, n in subjects.items()}}
+    sizes = {
+        "images": exam.count("synthetic"),
+        "auxiliary images": exam.count("auxiliary"),
+        **{f"{role} subjects": n for role, n in subjects.items()},
+    }
     if subjects["holdout"] < options.least:
         reason = f"The holdout has {subjects['holdout']} subjects; the test needs at least {options.least}."
+        return not_run(name, QUANTITIES, reason, sizes)
+    if reason := lacking(exam, options.least_auxiliary):
         return not_run(name, QUANTITIES, reason, sizes)
     search = Search.of(exam)
     blocks = max(1, round(subjects["train"] / subjects["holdout"]))
@@ -139,7 +147,8 @@ def rank(
     """Order the patients of one pool by the best score of the images nearest to them.
 
     Args:
-        score, index: (N, 2), best match of each image in the train block and in the holdout (index into `people`).
+        score: (N, 2), of the best match of each image in the train block and in the holdout.
+        index: (N, 2), which real image that match is (index into `people`).
         people: subject of each real image.
         holdout: whether each real image is of the holdout.
         rng: breaks ties without looking at the labels.
@@ -179,9 +188,7 @@ def enrichment(
         # equal up to rounding counts as equal: a permutation that repeats the observed labels must not be lost
         as_small += int((smallest(drawn) <= observed * (1 + 1e-9)).sum())
     found = tuple(int(x) for x in np.cumsum(seen)[at - 1])
-    return Enrichment(
-        (1 + as_small) / (permutations + 1), grid, found, tuple(float(u * n_train / total) for u in grid)
-    )
+    return Enrichment((1 + as_small) / (permutations + 1), grid, found, tuple(float(u * n_train / total) for u in grid))
 
 
 def _groups(exam: Examination, search: Search, blocks: int) -> np.ndarray:
@@ -227,7 +234,8 @@ def _control(
         smallest = min(smallest, last * test.p)
     return Control(
         name="copies hidden among the released images",
-        expected=f"{len(copies)} copies of {len(copies)} patients (JPEG 50, noise 5 %) give p <= {options.control_level:g}",
+        expected=f"{len(copies)} copies of {len(copies)} patients (JPEG 50, noise 5 %) "
+        f"give p <= {options.control_level:g}",
         observed=f"p = {smallest:.2g}",
         fired=smallest <= options.control_level,
     )

@@ -11,11 +11,12 @@ a value from another extractor.
 
 import numpy as np
 
-from chambit.core.evidence import Finding, Frozen
+from chambit.core.evidence import Finding, Frozen, Interval
 from chambit.measure import bands, interval
-from chambit.measure.examination import Examination, Result
+from chambit.measure.examination import Examination, Result, not_run
 
 version = "1"
+QUANTITIES = {"distance": "lower"}
 
 
 class Options(Frozen):
@@ -29,12 +30,13 @@ class Options(Frozen):
 
 def distance(real: np.ndarray, other: np.ndarray) -> float:
     """Squared Frechet distance of two feature sets float64 (N, d) and (M, d)."""
-    roots, means = [], []
+    roots: list[np.ndarray] = []
+    means = []
     for x in (real, other):
         mean = x.mean(0)
         means.append(mean)
         # R of the thin QR is d x d however many images there are: R^T R = (n - 1) S
-        roots.append(np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r"))
+        roots.append(np.asarray(np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r")))
     cross = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
     spread = sum(float(np.square(root).sum()) for root in roots)
     return float(np.square(means[0] - means[1]).sum() + spread - 2 * cross)
@@ -42,6 +44,9 @@ def distance(real: np.ndarray, other: np.ndarray) -> float:
 
 def measure(exam: Examination, options: Options) -> Result:
     """Distance of the synthetic set to the unseen real images (holdout), whole and per class."""
+    name = f"frechet@{version}"
+    if reason := lacking(exam, options.blocks):
+        return not_run(name, QUANTITIES, reason, sizes(exam))
     real, synthetic, standing = features(exam, options.extractor)
     holdout = standing == "holdout"
     subjects = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
@@ -58,7 +63,7 @@ def measure(exam: Examination, options: Options) -> Result:
         if min(len(a), len(b)) > 1:
             per_class[str(label)] = distance(a, b)
     finding = Finding(
-        measure=f"frechet@{version}",
+        measure=name,
         quantity="distance",
         value=value,
         interval=spread,
@@ -77,6 +82,20 @@ def measure(exam: Examination, options: Options) -> Result:
     return Result((finding,))
 
 
+def lacking(exam: Examination, blocks: int) -> str:
+    """Why nothing can be compared, with the number needed, or "".
+
+    The jackknife needs two images a side in every block, and a holdout subject in each.
+    """
+    images = dict.fromkeys(("train", "holdout", "synthetic"), 2 * blocks)
+    return exam.lacks(images, subjects={"holdout": blocks})
+
+
+def sizes(exam: Examination) -> dict[str, int]:
+    """How many images there are of what is compared."""
+    return {f"{role} images": exam.count(role) for role in ("train", "holdout", "synthetic")}
+
+
 def features(exam: Examination, extractor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Real (train then holdout) and synthetic features on one scale, and each real image's role."""
     parts = {role: exam.features(role, extractor) for role in ("train", "holdout", "synthetic")}
@@ -93,10 +112,8 @@ def _jackknife(
     value: float,
     options: Options,
     rng: np.random.Generator,
-) -> "interval.Interval":
+) -> Interval:
     a = interval.groups(subjects, options.blocks, rng)
     b = interval.groups(np.arange(len(synthetic)), options.blocks, rng)
     left_out = np.array([distance(real[a != g], synthetic[b != g]) for g in range(options.blocks)])
-    return interval.jackknife(
-        value, left_out, options.level, f"jackknife over {options.blocks} groups of subjects"
-    )
+    return interval.jackknife(value, left_out, options.level, f"jackknife over {options.blocks} groups of subjects")

@@ -2,18 +2,20 @@
 
     k(x, y) = (x.y / d + 1)^3,  MMD^2_u = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j)
 
-Binkowski et al. 2018 (arXiv:1801.01401); Gretton et al. 2012. Unbiased, so its null value is 0 at any n and single values
-may be negative; noisy, so it is never read without its interval. Features are centred and scaled by the real images.
+Binkowski et al. 2018 (arXiv:1801.01401); Gretton et al. 2012. Unbiased, so its null value is 0 at any n and single
+values may be negative; noisy, so it is never read without its interval. Features are centred and scaled by the real
+images.
 """
 
 import numpy as np
 
 from chambit.core.evidence import Finding, Frozen
 from chambit.measure import bands, interval
-from chambit.measure.examination import Examination, Result
-from chambit.measure.utility.frechet import features
+from chambit.measure.examination import Examination, Result, not_run
+from chambit.measure.utility.frechet import features, lacking, sizes
 
 version = "1"
+QUANTITIES = {"distance": "lower"}
 
 
 class Options(Frozen):
@@ -41,6 +43,9 @@ def distance(real: np.ndarray, other: np.ndarray) -> float:
 
 def measure(exam: Examination, options: Options) -> Result:
     """Distance of the synthetic set to the unseen real images (holdout)."""
+    name = f"kernel@{version}"
+    if reason := lacking(exam, options.blocks):
+        return not_run(name, QUANTITIES, reason, sizes(exam))
     real, synthetic, roles = features(exam, options.extractor)
     centre = real.mean(0)
     real, synthetic = real - centre, synthetic - centre
@@ -56,7 +61,7 @@ def measure(exam: Examination, options: Options) -> Result:
     value = distance(x, y)
     left_out = np.array([distance(x[a != g], y[b != g]) for g in range(options.blocks)])
     finding = Finding(
-        measure=f"kernel@{version}",
+        measure=name,
         quantity="distance",
         value=value,
         interval=interval.jackknife(

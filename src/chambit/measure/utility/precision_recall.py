@@ -1,26 +1,31 @@
 """Improved precision and recall: how many synthetic images lie among the real, and how much of the real they reach.
 
-A point lies in a set's support when it is within the distance of some member to that member's k-th neighbour in the set:
-precision = share of synthetic in the real support; recall = share of real in the synthetic support.
+A point lies in a set's support when it is within the distance of some member to that member's k-th neighbour in the
+set: precision = share of synthetic in the real support; recall = share of real in the synthetic support.
 
-Kynkaanniemi et al. 2019 (arXiv:1904.06991), k = 5. Known failures: one outlier with a wide radius inflates both; in many
-dimensions even real against real stays well below 1, hence the band at the same n.
+Kynkaanniemi et al. 2019 (arXiv:1904.06991), k = 5. Known failures: one outlier with a wide radius inflates both; in
+many dimensions even real against real stays well below 1, hence the band at the same n.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from chambit.core.evidence import Finding, Frozen
 from chambit.measure import bands, interval
-from chambit.measure.examination import Examination, Result
-from chambit.measure.utility.frechet import features
+from chambit.measure.examination import Examination, Result, not_run
+from chambit.measure.utility.frechet import features, lacking, sizes
 
 version = "1"
+QUANTITIES = {"precision": "higher", "recall": "higher"}
 
 
 class Options(Frozen):
-    """extractor: which features; k: neighbour; draws: splits of the band; blocks: jackknife groups; level: of intervals."""
+    """extractor: which features; k: neighbour; draws: splits of the band.
+
+    blocks: groups of the jackknife; level: of the intervals.
+    """
 
     extractor: str = "texture"
     k: int = 5
@@ -50,11 +55,14 @@ class Support(NamedTuple):
 
 
 def _squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.maximum((x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2 * x @ y.T, 0)
+    return np.asarray(np.maximum((x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2 * x @ y.T, 0))
 
 
 def measure(exam: Examination, options: Options) -> Result:
     """Precision and recall of the synthetic set against the unseen real images (holdout)."""
+    name = f"precision_recall@{version}"
+    if reason := lacking(exam, options.blocks):
+        return not_run(name, QUANTITIES, reason, sizes(exam))
     real, synthetic, roles = features(exam, options.extractor)
     subjects = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
     rng = np.random.default_rng(exam.context.seed("band"))
@@ -69,14 +77,13 @@ def measure(exam: Examination, options: Options) -> Result:
     left_out = np.array([support.precision_recall(a != g, b != g, options.k) for g in range(options.blocks)])
     state = rng.bit_generator.state
     findings = []
-    for which, quantity in enumerate(("precision", "recall")):
+    for which, quantity in enumerate(QUANTITIES):
         rng.bit_generator.state = state  # both bands from the same splits
-        band = bands.real_versus_real(
-            lambda x, y, which=which: _pair(x, y, options.k)[which], real, subjects, n, options.draws, rng
-        )
+        distance = partial(_one, k=options.k, which=which)
+        band = bands.real_versus_real(distance, real, subjects, n, options.draws, rng)
         findings.append(
             Finding(
-                measure=f"precision_recall@{version}",
+                measure=name,
                 quantity=quantity,
                 value=values[which],
                 interval=interval.jackknife(
@@ -96,5 +103,6 @@ def measure(exam: Examination, options: Options) -> Result:
     return Result(tuple(findings))
 
 
-def _pair(x: np.ndarray, y: np.ndarray, k: int) -> tuple[float, float]:
-    return Support.of(x, y).precision_recall(np.ones(len(x), bool), np.ones(len(y), bool), k)
+def _one(x: np.ndarray, y: np.ndarray, k: int, which: int) -> float:
+    """Precision (which 0) or recall (1) of y against x."""
+    return Support.of(x, y).precision_recall(np.ones(len(x), bool), np.ones(len(y), bool), k)[which]

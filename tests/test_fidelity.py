@@ -1,0 +1,246 @@
+"""Distances of feature sets against closed forms and plain loops; texture features; the three measures end to end."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy import linalg, ndimage
+
+from chambit.core.evidence import Band, Verdict
+from chambit.core.steps import Context
+from chambit.measure import bands
+from chambit.measure.embed import texture
+from chambit.measure.utility import frechet, kernel, precision_recall
+from examinations import Cohort, by_key, judged, measure, patients, workplace
+
+# --- Frechet
+
+
+def _closed(real: np.ndarray, other: np.ndarray) -> float:
+    one, two = np.cov(real, rowvar=False), np.cov(other, rowvar=False)
+    root = linalg.sqrtm(one @ two)
+    return float(np.square(real.mean(0) - other.mean(0)).sum() + np.trace(one + two - 2 * root.real))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frechet_is_the_closed_form(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    real = rng.normal(size=(80, 6)) @ rng.normal(size=(6, 6))
+    other = rng.normal(size=(50 + seed, 6)) @ rng.normal(size=(6, 6)) + rng.normal(size=6)
+    assert frechet.distance(real, other) == pytest.approx(_closed(real, other), rel=1e-6)
+    assert frechet.distance(other, real) == pytest.approx(frechet.distance(real, other))
+
+
+def test_frechet_of_one_dimension_is_what_a_pencil_says() -> None:
+    """(m1 - m2)^2 + (s1 - s2)^2 = 9 + 4 for means 0 and 3, deviations 1 and 3."""
+    unit = np.array([[-1.0], [1.0], [-1.0], [1.0]]) * np.sqrt(3) / 2  # unbiased deviation 1
+    assert frechet.distance(unit, 3 * unit + 3) == pytest.approx(13)
+
+
+def test_frechet_of_a_set_with_itself_is_zero_and_of_a_shift_its_length() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 9))
+    shift = np.arange(9.0)
+    assert frechet.distance(x, x) == pytest.approx(0, abs=1e-9)
+    assert frechet.distance(x, x[::-1]) == pytest.approx(0, abs=1e-9)
+    assert frechet.distance(x, x + shift) == pytest.approx(float(shift @ shift))
+
+
+def test_frechet_works_with_fewer_images_than_features() -> None:
+    """Checked by the roots of S1^(1/2) S2 S1^(1/2), whose square roots' trace is the cross term."""
+    rng = np.random.default_rng(1)
+    real, other = rng.normal(size=(12, 40)), 2 * rng.normal(size=(9, 40)) + 0.3
+    values, vectors = np.linalg.eigh(np.cov(real, rowvar=False))
+    half = vectors @ np.diag(np.sqrt(np.maximum(values, 0))) @ vectors.T
+    inner = np.linalg.eigvalsh(half @ np.cov(other, rowvar=False) @ half)
+    expected = np.square(real.mean(0) - other.mean(0)).sum() + np.cov(real, rowvar=False).trace()
+    expected += np.cov(other, rowvar=False).trace() - 2 * np.sqrt(np.maximum(inner, 0)).sum()
+    assert frechet.distance(real, other) == pytest.approx(expected, rel=1e-5)
+
+
+# --- kernel
+
+
+def test_kernel_is_the_double_loop() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(11, 5)), rng.normal(size=(8, 5)) + 0.4
+
+    def k(a: np.ndarray, b: np.ndarray) -> float:
+        return float((a @ b / 5 + 1) ** 3)
+
+    within = [np.mean([k(a, b) for i, a in enumerate(one) for j, b in enumerate(one) if i != j]) for one in (x, y)]
+    between = np.mean([k(a, b) for a in x for b in y])
+    assert kernel.distance(x, y) == pytest.approx(sum(within) - 2 * between, rel=1e-10)
+
+
+def test_kernel_is_unbiased() -> None:
+    """The mean of many null values is 0 within its own error, although images are few; a biased one is far above."""
+    rng = np.random.default_rng(3)
+    values = np.array([kernel.distance(rng.normal(size=(15, 6)), rng.normal(size=(10, 6))) for _ in range(1500)])
+    error = values.std() / np.sqrt(len(values))
+    assert abs(values.mean()) < 4 * error
+    assert (values < 0).mean() > 0.3
+    away = [kernel.distance(rng.normal(size=(15, 6)), rng.normal(size=(10, 6)) + 1) for _ in range(50)]
+    assert np.mean(away) > 20 * error
+
+
+# --- precision and recall
+
+
+def _support(x: np.ndarray, y: np.ndarray, k: int) -> float:
+    """Share of y within the support of x, point by point."""
+    inside = 0
+    for point in y:
+        for i, member in enumerate(x):
+            reach = sorted(np.linalg.norm(member - other) for j, other in enumerate(x) if j != i)[k - 1]
+            if np.linalg.norm(point - member) <= reach:
+                inside += 1
+                break
+    return inside / len(y)
+
+
+def _both(x: np.ndarray, y: np.ndarray, k: int = 5) -> tuple[float, float]:
+    support = precision_recall.Support.of(x, y)
+    return support.precision_recall(np.ones(len(x), bool), np.ones(len(y), bool), k)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_precision_and_recall_are_the_plain_ones(k: int) -> None:
+    rng = np.random.default_rng(k)
+    x, y = rng.normal(size=(24, 3)), 0.7 * rng.normal(size=(17, 3)) + 0.9
+    keep, held = rng.random(24) < 0.7, rng.random(17) < 0.8
+    precision, recall = precision_recall.Support.of(x, y).precision_recall(keep, held, k)
+    assert precision == pytest.approx(_support(x[keep], y[held], k))
+    assert recall == pytest.approx(_support(y[held], x[keep], k))
+    assert 0 < recall != precision
+
+
+def test_precision_and_recall_of_the_same_and_of_far_sets() -> None:
+    x = np.random.default_rng(4).normal(size=(40, 8))
+    assert _both(x, x.copy()) == (1.0, 1.0)
+    assert _both(x, x + 100) == (0.0, 0.0)
+
+
+def test_a_collapsed_set_is_precise_and_recalls_nothing() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(200, 4))
+    y = 0.01 * rng.normal(size=(200, 4))
+    precision, recall = _both(x, y)
+    assert precision > 0.95
+    assert recall < 0.05
+
+
+# --- bands
+
+
+@pytest.mark.parametrize("distance", [frechet.distance, kernel.distance])
+def test_the_band_holds_the_same_distribution_and_not_another(distance: bands.Distance) -> None:
+    inside, outside = 0, 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        real = rng.normal(size=(120, 5))
+        band = bands.real_versus_real(distance, real, np.arange(120), 50, 60, rng)
+        same, other = rng.normal(size=(50, 5)), 1.5 * rng.normal(size=(50, 5)) + 0.5
+        inside += band.low <= distance(real[:50], same) <= band.high
+        outside += distance(real[:50], other) > 2 * band.high
+    assert inside >= 16
+    assert outside >= 19
+
+
+# --- texture features
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return patients(20, 1).grey
+
+
+def test_texture_has_137_features_whatever_the_shape(pictures: np.ndarray) -> None:
+    assert texture.features(pictures).shape == (20, 137)
+    assert texture.features(pictures).dtype == np.float64
+    assert texture.features(pictures[:3, :16, :16]).shape == (3, 137)
+    assert np.isfinite(texture.features(pictures[:3, :27, :19])).all()
+
+
+def test_texture_depends_neither_on_batch_nor_on_order(pictures: np.ndarray) -> None:
+    whole = texture.features(pictures)
+    alone = np.concatenate([texture.features(pictures[k : k + 1]) for k in range(20)])
+    order = np.random.default_rng(0).permutation(20)
+    assert alone == pytest.approx(whole, rel=1e-12, abs=1e-12)
+    assert texture.features(pictures[order]) == pytest.approx(whole[order], rel=1e-12, abs=1e-12)
+
+
+def test_texture_of_flat_images_is_finite() -> None:
+    assert np.isfinite(texture.features(np.zeros((2, 32, 32), np.float32))).all()
+    assert np.isfinite(texture.features(np.ones((1, 32, 32), np.float32))).all()
+
+
+def test_texture_sees_brightness_blur_and_direction(pictures: np.ndarray) -> None:
+    """In order: 96 of the grid and orientations by level, 8 of the spectrum, 9 quantiles."""
+    plain = texture.features(pictures)
+    assert texture.features(pictures + 0.1)[:, -9:] == pytest.approx(plain[:, -9:] + 0.1, abs=1e-6)
+    blurred = texture.features(ndimage.gaussian_filter(pictures, (0, 1.5, 1.5)))
+    assert (blurred[:, -10] < plain[:, -10] - 1).all()  # power in the finest band
+    ramp = np.broadcast_to(np.linspace(0, 1, 32, dtype=np.float32), (1, 32, 32))
+    rightwards, downwards = (texture.features(x)[0, 32:40] for x in (ramp, ramp.transpose(0, 2, 1)))
+    assert (rightwards.argmax(), downwards.argmax()) == (0, 2)
+
+
+# --- end to end
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    with workplace(tmp_path_factory.mktemp("fidelity")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def real() -> dict[str, Cohort]:
+    return {"train": patients(120, 10, "t", each=2), "holdout": patients(90, 11, "h", each=2)}
+
+
+MEASURES = ("frechet", "kernel", "precision_recall")
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_patients_of_the_same_kind_pass_and_blurs_do_not(name: str, context: Context, real: dict[str, Cohort]) -> None:
+    fresh = patients(150, 12, "s")
+    blurred = fresh.of(ndimage.gaussian_filter(fresh.grey, (0, 2, 2)))
+    good = judged(measure(context, name, real | {"synthetic": fresh}))
+    bad = judged(measure(context, name, real | {"synthetic": blurred}))
+    assert {item.verdict for item in good.values()} == {Verdict.PASS}
+    assert {item.verdict for item in bad.values()} == {Verdict.CONDITIONAL}
+    for key, item in good.items():
+        assert item.value is not None
+        assert item.interval is not None
+        assert item.interval.low < item.value < item.interval.high
+        assert isinstance(item.band, Band)
+        assert item.band.n == item.n["images per side"] == 150
+        if name == "precision_recall":
+            assert item.value > 0.8 * item.band.middle > 4 * bad[key].value  # type: ignore[operator]
+        else:
+            assert item.value < 2 * item.band.high < bad[key].value / 4  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_results_do_not_depend_on_how_images_lie_in_blocks(
+    name: str, context: Context, real: dict[str, Cohort]
+) -> None:
+    given = {role: cohort[:50] for role, cohort in real.items()} | {"synthetic": patients(40, 13, "s")}
+    whole, cut = (by_key(measure(context, name, given, block_size=size)) for size in (256, 17))
+    for key, finding in whole.items():
+        assert cut[key].value == pytest.approx(finding.value, rel=1e-9)
+        assert cut[key].inputs == finding.inputs
+
+
+def test_frechet_is_told_whole_and_by_class(context: Context, real: dict[str, Cohort]) -> None:
+    """One class blurred: its own distance says so."""
+    fresh = patients(150, 14, "s")
+    grey = fresh.grey
+    ill = fresh.labels == "b"
+    grey[ill] = ndimage.gaussian_filter(grey[ill], (0, 2, 2))
+    (finding,) = measure(context, "frechet", real | {"synthetic": fresh.of(grey)}).findings
+    by_class = finding.details["per_class"]
+    assert isinstance(by_class, dict)
+    assert set(by_class) == {"a", "b"}
+    assert by_class["b"] > 4 * by_class["a"]

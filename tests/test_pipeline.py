@@ -1,0 +1,325 @@
+"""A whole study: what it leaves, that it can be stopped anywhere, and that a second run changes nothing."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from PIL import Image as Pillow
+
+from chambit.core import digest
+from chambit.core.ledger import Ledger
+from chambit.review import policy
+from tinystudy import MEASURED, STUDY, chambit, evidence, started, step_outputs, write_study
+
+FIELDS = {
+    "measure", "version", "quantity", "value", "interval", "n", "unit", "null", "direction", "band", "control",
+    "verdict", "inputs", "policy", "because", "condition", "reason", "details",
+}  # fmt: skip
+FILES = ("dossier.html", "evidence.json", "verdict.json", "images.parquet")
+
+
+@pytest.fixture(scope="module")
+def once(tiny: Path) -> Path:
+    return tiny / "once"
+
+
+@pytest.fixture
+def copy(once: Path, tmp_path: Path) -> Path:
+    """A copy of the finished output folder that may be changed."""
+    return Path(shutil.copytree(once, tmp_path / "copy"))
+
+
+def _scored() -> set[str]:
+    return {"copies.score", "copies.p", "copies.flagged", "copies.nearest"}
+
+
+def test_the_files_are_there(once: Path) -> None:
+    assert {path.name for path in once.iterdir()} == {*FILES, "candidate", "cohort", "work"}
+    assert not list(once.rglob(".writing-*"))
+    assert not list((once / "work" / "scratch").iterdir())
+
+
+def test_evidence_has_every_promised_field(once: Path) -> None:
+    items = json.loads((once / "evidence.json").read_bytes())
+    assert isinstance(items, list)
+    loaded = policy.load("tiny.yaml", once.parent)
+    for item in items:
+        assert set(item) == FIELDS
+        assert item["verdict"] in ("PASS", "CONDITIONAL", "NOT_RUN", "INVALID", "FAIL")
+        assert item["direction"] in ("lower", "higher", "neither")
+        assert "@" not in item["measure"]
+        assert item["policy"].startswith(f"tiny {loaded.version}: {item['measure']}.{item['quantity']}")
+        assert item["because"]
+        if item["value"] is None:
+            assert item["verdict"] == "NOT_RUN"
+            assert item["reason"]
+        else:
+            assert item["version"]
+            assert item["n"]
+        if item["verdict"] == "CONDITIONAL":
+            assert item["condition"]
+        for value in item["inputs"].values():
+            assert len(value) == 64
+    found = evidence(once)
+    assert len(found) == len(items)
+    assert {name.split(".")[0] for name in found} >= set(MEASURED)
+    assert set(loaded.required) <= set(found)
+
+
+def test_measures_carry_digests_and_spread(once: Path) -> None:
+    for item in evidence(once).values():
+        if item["measure"] in MEASURED and item["value"] is not None:
+            assert item["inputs"]["synthetic"]
+            if item["quantity"] != "exact":
+                assert item["interval"]["low"] <= item["interval"]["high"]
+                assert item["interval"]["method"]
+
+
+def test_what_was_required_and_not_measured_is_not_run(once: Path) -> None:
+    found = evidence(once)
+    for name in ("membership.p", "membership.excess", "exchangeability.auroc"):
+        assert found[name]["verdict"] == "NOT_RUN"
+        assert found[name]["value"] is None
+    said = json.loads((once / "verdict.json").read_bytes())
+    assert said["verdict"] in ("NOT_RUN", "INVALID", "FAIL")
+
+
+def test_facts_of_the_process(once: Path) -> None:
+    found = evidence(once)
+    assert found["process.connections"]["value"] == 0
+    assert found["process.connections"]["verdict"] == "PASS"
+    assert found["split.overlap"]["value"] == 0
+    assert found["generation.recorded"]["value"] == 1
+    assert found["purpose.stated"]["value"] == 1
+    accounted = found["intake.accounted"]
+    assert accounted["value"] == 1
+    assert accounted["n"]["files"] == len(list((once / "cohort").rglob("*.dcm")))
+
+
+def test_the_verdict_names_its_study_and_policy(once: Path) -> None:
+    from chambit.pipeline import study as pipeline
+
+    ready = pipeline.read(once.parent / "study.yaml")
+    said = json.loads((once / "verdict.json").read_bytes())
+    assert said["study"] == ready.study.digest
+    assert said["policy"] == {"name": "tiny", "version": ready.policy.version, "digest": ready.policy.digest}
+    assert said["attempt"] == 1
+    worst = {item["verdict"] for item in evidence(once).values()}
+    assert said["verdict"] in worst
+    assert all(evidence(once)[key]["verdict"] == said["verdict"] for key in said["because"])
+
+
+def test_the_table_has_a_row_for_every_synthetic_image(once: Path) -> None:
+    table = pl.read_parquet(once / "images.parquet")
+    assert len(table) == STUDY["recipe"]["sample"]["images"]
+    assert {"id", "sha256", "label", "seed"} | _scored() <= set(table.columns)
+    assert table["id"].n_unique() == table["seed"].n_unique() == len(table)
+    assert table["id"][0] == "S000000"
+    assert table.null_count().sum_horizontal().item() == 0
+    assert table["copies.p"].is_between(0, 1).all()
+    shares = dict(table["label"].value_counts().iter_rows())
+    assert set(shares) == {"normal", "consolidation"}
+
+
+def test_the_candidate_is_what_the_evidence_speaks_of(once: Path) -> None:
+    table = {row["id"]: row for row in pl.read_parquet(once / "images.parquet").iter_rows(named=True)}
+    files = list((once / "candidate").rglob("*.png"))
+    assert len(files) == len(table)
+    listed = {row["file"]: row for row in pl.read_csv(once / "candidate" / "labels.csv").iter_rows(named=True)}
+    for path in files:
+        row = table[path.stem]
+        with Pillow.open(path) as picture:
+            pixels = np.asarray(picture)
+            assert "not for diagnosis" in picture.text["Comment"]
+        assert pixels.shape == (24, 32)  # a quarter cut off the bottom
+        assert digest.of_array(pixels.astype(np.uint16)) == row["sha256"]
+        assert path.parent.name == row["label"]
+        assert listed[f"{row['label']}/{path.name}"]["sha256"] == row["sha256"]
+
+
+def test_an_image_can_be_made_again_alone(once: Path) -> None:
+    from chambit.core.store import Store
+    from chambit.generate.refine import crop
+    from chambit.generate.stages import flow
+    from chambit.pipeline.making import _quantised
+
+    store = Store(once / "work")
+    outputs = {name: made for name, made in step_outputs(once).values()}
+    about = store.get_json(outputs["train"]["about"])
+    row = pl.read_parquet(once / "images.parquet").row(5, named=True)
+    options = flow.Options.model_validate(STUDY["recipe"]["train"]["flow"])
+    label, masked = about["classes"].index(row["label"]), row["label"] in about["masked"]
+    made, _ = flow.sample(store, outputs["train"]["weights"], [label], [int(row["seed"])], [masked], options)
+    alone = crop.apply(_quantised(made, about["bits"], about["dtype"]), crop.Options(bottom="25%"))[0]
+    with Pillow.open(once / "candidate" / row["label"] / f"{row['id']}.png") as picture:
+        kept = np.asarray(picture).astype(np.float64)
+    assert np.abs(alone - kept).max() <= 65535 / 255 + 1
+
+
+def test_the_dossier_says_the_verdict_in_both_languages(once: Path) -> None:
+    said = json.loads((once / "verdict.json").read_bytes())["verdict"]
+    html = (once / "dossier.html").read_text(encoding="utf-8")
+    words = {"FAIL": ("불합격", "Fail"), "INVALID": ("무효", "Invalid"), "NOT_RUN": ("미실시", "Not run")}
+    from chambit.report import wording
+
+    table = yaml.safe_load((Path(wording.__file__).parent / "words.yaml").read_text(encoding="utf-8"))
+    entry = _find(table, said) or dict(zip(("ko", "en"), words[said], strict=True))
+    assert any(text in html for text in _texts(entry) if _korean(text))
+    assert any(text in html for text in _texts(entry) if not _korean(text))
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "S00000" in html
+
+
+def _find(tree: Any, key: str) -> Any:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == key:
+                return value
+            if (found := _find(value, key)) is not None:
+                return found
+    return None
+
+
+def _texts(entry: Any) -> list[str]:
+    if isinstance(entry, str):
+        return [entry]
+    parts = entry.values() if isinstance(entry, dict) else entry
+    return [text for part in parts for text in _texts(part)]
+
+
+def _korean(text: str) -> bool:
+    return any("가" <= letter <= "힣" for letter in text)
+
+
+def test_the_ledger_holds(once: Path) -> None:
+    ledger = Ledger.beside(once / "work")
+    try:
+        ledger.verify()
+        kinds = [event["kind"] for event in ledger.events()]
+    finally:
+        ledger.close()
+    assert kinds[0] == "study.frozen"  # before the first measurement
+    assert kinds[-1] == "evidence.closed"
+    assert kinds.count("step.done") == 7 + len(MEASURED)
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(once: Path, copy: Path) -> None:
+    before = {name: (copy / name).stat().st_mtime_ns for name in ("evidence.json", "images.parquet", "verdict.json")}
+    said = chambit("run", once.parent / "study.yaml", "--out", copy)
+    assert said.code == 0, said.err
+    assert said.out.count(": done before") == 7 + len(MEASURED)
+    for name, stamp in before.items():
+        assert (copy / name).read_bytes() == (once / name).read_bytes()
+        assert (copy / name).stat().st_mtime_ns == stamp
+    assert len(step_outputs(copy)) == 7 + len(MEASURED)
+    assert "Verdict: " in said.out
+    assert chambit("run", once.parent / "study.yaml", "--out", copy, "--gate").code == 1
+
+
+def test_another_study_in_the_same_folder_is_another_attempt(copy: Path, tmp_path: Path) -> None:
+    changed = write_study(tmp_path / "changed", title="Changed after the first look")
+    assert chambit("run", changed, "--out", copy).code == 0
+    said = json.loads((copy / "verdict.json").read_bytes())
+    assert said["attempt"] == 2
+    assert "2" in (copy / "dossier.html").read_text(encoding="utf-8")
+    # the run block is no part of the study: still the second attempt
+    same = write_study(tmp_path / "same", title="Changed after the first look", run={"engine": "inline", "workers": 2})
+    assert chambit("run", same, "--out", copy).code == 0
+    assert json.loads((copy / "verdict.json").read_bytes())["attempt"] == 2
+
+
+# --- stopped runs
+
+
+def _wait(run: Any, path: Path, pattern: str, seconds: float = 60) -> None:
+    """Until a file of that pattern is below `path`, or the run has ended."""
+    until = time.monotonic() + seconds
+    while not list(path.glob(pattern)) and run.poll() is None:
+        assert time.monotonic() < until, f"{pattern} did not come"
+        time.sleep(0.002)
+
+
+def _read_until(run: Any, text: str) -> None:
+    for line in run.stdout:
+        if text in line:
+            return
+
+
+def _kill(run: Any) -> None:
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The tiny study interrupted by Ctrl-C while drawing, killed while training and while measuring, then ended."""
+    study = tiny / "study.yaml"
+    out = tmp_path_factory.mktemp("stopped") / "out"
+    codes = {}
+
+    run = started("run", study, "--out", out)
+    _read_until(run, "phantoms ...")
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the whole group
+    said = run.communicate(timeout=30)
+    codes["interrupt"] = (run.returncode, said)
+
+    run = started("run", study, "--out", out)
+    _wait(run, out, "work/scratch/*/checkpoint.pt")
+    _kill(run)
+    codes["train"] = (run.returncode, sorted(name for name, _ in step_outputs(out).values()))
+
+    run = started("run", study, "--out", out)
+    _read_until(run, "measure downstream ...")
+    time.sleep(0.1)
+    _kill(run)
+    codes["measure"] = (run.returncode, sorted(name for name, _ in step_outputs(out).values()))
+
+    last = chambit("run", study, "--out", out)
+    return codes | {"out": out, "last": last}
+
+
+def test_ctrl_c_says_what_to_do(stopped: dict[str, Any]) -> None:
+    code, (_, err) = stopped["interrupt"]
+    assert code == 130, err
+    assert "Stopped. What is done is kept" in err
+    assert "Traceback" not in err
+
+
+def test_the_kills_came_in_the_middle(stopped: dict[str, Any]) -> None:
+    assert stopped["train"][0] == stopped["measure"][0] == -signal.SIGKILL
+    assert "split" in stopped["train"][1]
+    assert "measure downstream" not in stopped["train"][1]
+    assert "refine" in stopped["measure"][1]
+    assert "measure copies" not in stopped["measure"][1]
+    assert stopped["last"].code == 0, stopped["last"].err
+    assert stopped["last"].out.count("done before") >= 7
+
+
+def test_a_run_that_was_killed_ends_like_one_that_was_not(once: Path, stopped: dict[str, Any]) -> None:
+    assert step_outputs(stopped["out"]) == step_outputs(once)
+    for name in ("evidence.json", "images.parquet", "verdict.json"):
+        assert (stopped["out"] / name).read_bytes() == (once / name).read_bytes(), name
+    for path in (once / "candidate").rglob("*"):
+        if path.is_file():
+            assert (stopped["out"] / path.relative_to(once)).read_bytes() == path.read_bytes()
+
+
+def test_a_killed_folder_is_in_order(stopped: dict[str, Any]) -> None:
+    ledger = Ledger.beside(stopped["out"] / "work")
+    try:
+        ledger.verify()
+        assert len(ledger.events("study.frozen")) == 1
+    finally:
+        ledger.close()
+    objects = stopped["out"] / "work" / "objects"
+    for blob in objects.rglob("*"):
+        if blob.is_file() and not blob.name.startswith(".writing-"):
+            assert digest.of_file(blob) == blob.name
