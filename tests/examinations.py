@@ -83,11 +83,10 @@ def patients(
     return Cohort(depth(noisy, dtype), names, np.repeat([("a", "b")[k % 2] for k in range(count)], each))
 
 
-def cohorts(seed: int, synthetic: Cohort | None = None, **counts: int) -> dict[str, Cohort]:
-    """Cohorts for the safety measures, all of one kind; `synthetic` is fresh patients unless given."""
+def cohorts(seed: int, **counts: int) -> dict[str, Cohort]:
+    """Cohorts for the safety measures, all of one kind and of no leak; `counts` says how many patients of a role."""
     sizes = {"train": 120, "holdout": 120, "auxiliary": 100, "synthetic": 150} | counts
-    made = {role: patients(n, 100 * seed + k, role) for k, (role, n) in enumerate(sizes.items())}
-    return made if synthetic is None else made | {"synthetic": synthetic}
+    return {role: patients(n, 100 * seed + k, role) for k, (role, n) in enumerate(sizes.items())}
 
 
 @contextmanager

@@ -20,9 +20,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 RAMP = (np.arange(16, dtype=np.uint8)[:, None] * 16 + np.arange(12, dtype=np.uint8)).astype(np.uint8)
 
 
-def dicom(
-    path: Path, pixels: np.ndarray, *, bits: int = 8, syntax: str = ExplicitVRLittleEndian, **tags: Any
-) -> Path:
+def dicom(path: Path, pixels: np.ndarray, *, bits: int = 8, syntax: str = ExplicitVRLittleEndian, **tags: Any) -> Path:
     """Write a single-frame DICOM file; `tags` replace or (None) remove elements."""
     data = Dataset()
     data.file_meta = FileMetaDataset()

@@ -105,9 +105,7 @@ class Links(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [
-            value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")
-        ]
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
 
 
 def seen(html: str, side: str) -> str:
@@ -180,9 +178,7 @@ def test_same_bundle_same_bytes(page: str) -> None:
 
 
 def test_an_empty_bundle_comforts_nobody() -> None:
-    bare = bundle(
-        evidence=(), because=(), pictures={}, pairs=(), steps=(), counts={}, proof=(), refused=(), facts={}
-    )
+    bare = bundle(evidence=(), because=(), pictures={}, pairs=(), steps=(), counts={}, proof=(), refused=(), facts={})
     korean, english = seen(render(bare), "ko"), seen(render(bare), "en")
     assert english.count("no evidence") >= len(KNOWN) - 5
     assert korean.count("근거 없음") == english.count("no evidence")

@@ -173,14 +173,14 @@ def _scores(truth: np.ndarray, seed: int, signal: float = 1.0) -> np.ndarray:
     return np.stack([-one, one], axis=1)
 
 
-def _constructed(monkeypatch: pytest.MonkeyPatch, seed_of: dict[str, int]) -> None:
-    """Have each arm answer with scores of ours instead of being trained."""
+def _constructed(monkeypatch: pytest.MonkeyPatch, seed_of: dict[str, int], each: int = 1) -> None:
+    """Have each arm answer with scores of ours instead of being trained; the same for `each` images in turn."""
 
     def answer(store: Store, task: dict[str, Any]) -> str:
         made = {}
         for role in ("test", "synthetic"):
             truth = np.array([task["classes"].index(label) for label in task["sets"][role]["label"]])
-            made[role] = _scores(truth, seed_of[task["arm"]])
+            made[role] = np.repeat(_scores(truth[::each], seed_of[task["arm"]]), each, axis=0)
         return store.put_arrays(**(made if task["arm"] == "real" else {"test": made["test"]}))
 
     monkeypatch.setattr(downstream, "_train_and_score", answer)
@@ -217,6 +217,23 @@ def test_the_bootstrap_is_clustered() -> None:
         return downstream._Arm([s[index] for s in scores], truth[index], weights, np.random.default_rng(4)).boot
 
     assert boot(many) == pytest.approx(boot(np.arange(40)), abs=1e-12, nan_ok=True)
+
+
+def test_images_of_one_subject_do_not_narrow_the_interval(
+    context: Context, given: dict[str, Cohort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four images of each of twenty people with the scores that one image of each would have."""
+    one = given["test"][:20]
+    four = Cohort(given["test"].pixels, np.repeat(one.subjects, 4), np.repeat(one.labels, 4))
+    widths = []
+    for test, each in ((one, 1), (four, 4)):
+        with monkeypatch.context() as patch:
+            _constructed(patch, {"real": 1, "synthetic": 2, "trivial": 3}, each)
+            changed = {"train": given["train"], "synthetic": given["synthetic"], "test": test}
+            found = by_key(measure(context, "downstream", changed, seed=22, least_test=10, draws=1000))
+        low, high = found["downstream.loss"].details["two_sided"]  # type: ignore[misc]
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
 def test_the_bootstrap_holds_the_spread_between_trainings() -> None:

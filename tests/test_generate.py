@@ -197,7 +197,9 @@ def test_the_network_handles_every_grid(shape: tuple[int, int], maps: int) -> No
 # --- lesions
 
 
-def _ellipse(shape: tuple[int, int], row: float, column: float, along: float, across: float, angle: float) -> np.ndarray:
+def _ellipse(
+    shape: tuple[int, int], row: float, column: float, along: float, across: float, angle: float
+) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     dy, dx = y - row, x - column
     c, s = np.cos(angle), np.sin(angle)
@@ -339,7 +341,7 @@ def test_the_middle_is_not_looked_at() -> None:
 SMALL = stage.Options(steps=12, batch=8, width=16, heun=3, checkpoint=4)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Raised where a person would have pressed Ctrl-C."""
 
 
@@ -411,17 +413,17 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained: tuple[Context, s
         keep(self, step)
         kept.append(step)
         if step == 8 and not masked:
-            raise Stopped
+            raise StoppedError
 
     def stopped(event: Any) -> None:
         if event.done == 10 and masked:  # between two checkpoints
-            raise Stopped
+            raise StoppedError
 
     context = _context(tmp_path, stopped)
     images, masks = _cohort(context.store, masked)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage._Checkpoint, "keep", killed)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             stage.train(context, images, masks, ["ill", "normal"], SMALL)
     assert kept == [4, 8]
     context.ledger.close()

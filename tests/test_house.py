@@ -113,9 +113,7 @@ def test_the_pattern_for_machine_paths(line: str, is_path: bool) -> None:
 
 
 def test_source_files_are_short() -> None:
-    long = {
-        _name(path): len((_text(path) or "").splitlines()) for path in _files() if PACKAGE in path.parents
-    }
+    long = {_name(path): len((_text(path) or "").splitlines()) for path in _files() if PACKAGE in path.parents}
     assert {name: lines for name, lines in long.items() if lines > LONGEST} == {}
 
 
@@ -146,12 +144,7 @@ def _bare(tree: ast.Module | ast.ClassDef) -> Iterator[str]:
 
 
 def _is_validator(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
-    names = {
-        part.id
-        for decorator in node.decorator_list
-        for part in ast.walk(decorator)
-        if isinstance(part, ast.Name)
-    }
+    names = {part.id for decorator in node.decorator_list for part in ast.walk(decorator) if isinstance(part, ast.Name)}
     return bool(names & {"field_validator", "model_validator", "field_serializer", "model_serializer"})
 
 
@@ -231,9 +224,7 @@ def _images(store: Store, count: int, first: int = 0) -> ImageSet:
 
 
 def test_examples_lie_where_their_kind_lies() -> None:
-    assert [
-        path for path in _examples() if path.startswith("src/") and not (ROOT / path).parent.is_dir()
-    ] == []
+    assert [path for path in _examples() if path.startswith("src/") and not (ROOT / path).parent.is_dir()] == []
     assert len(_examples()) == 5
 
 
@@ -282,11 +273,9 @@ def test_the_example_of_a_stage(context: Context) -> None:
 def test_the_example_of_a_policy(tmp_path: Path) -> None:
     (tmp_path / "strict.yaml").write_text(_examples()["strict.yaml"], encoding="utf-8")
     loaded = policy.load("strict.yaml", tmp_path)
-    high = Finding(
-        measure="downstream@1", quantity="loss", value=0.01, direction="lower", details={"margin": 0.02}
-    )
+    high = Finding(measure="downstream@1", quantity="loss", value=0.01, direction="lower", details={"margin": 0.02})
     spread = Interval(low=-1, high=0.03, level=0.95, method="bootstrap", sides=1)
     assert judge(high.model_copy(update={"interval": spread}), loaded).verdict is Verdict.FAIL
-    assert judge(
-        high.model_copy(update={"interval": spread.model_copy(update={"high": 0.019})}), loaded
-    ).verdict is (Verdict.PASS)
+    assert judge(high.model_copy(update={"interval": spread.model_copy(update={"high": 0.019})}), loaded).verdict is (
+        Verdict.PASS
+    )

@@ -356,9 +356,7 @@ def test_real_radiographs_by_patient(tmp_path: Path) -> None:
     taken = Taken(tmp_path / "work", source, Rules(size=(32, 32), resize=True))
     assert len(taken.table) + len(taken.refused) == len(files(source))
     assert len(taken.table) >= 30
-    assert taken.table["subject"].n_unique() == len(
-        {r[1] for r in rows[:40] if r[0] in set(taken.table["file"])}
-    )
+    assert taken.table["subject"].n_unique() == len({r[1] for r in rows[:40] if r[0] in set(taken.table["file"])})
 
 
 def test_real_npz_and_its_copies(tmp_path: Path) -> None:
@@ -368,9 +366,7 @@ def test_real_npz_and_its_copies(tmp_path: Path) -> None:
     with np.load(path) as archive:
         pixels = archive["train_images"]
     alone = len({image.tobytes() for image in pixels})
-    taken = Taken(
-        tmp_path / "work", Source(path, part="train", class_names={"0": "normal", "1": "pneumonia"})
-    )
+    taken = Taken(tmp_path / "work", Source(path, part="train", class_names={"0": "normal", "1": "pneumonia"}))
     assert len(taken.table) == alone
     assert len(taken.refused) == len(pixels) - alone
     assert set(taken.table["label"]) == {"normal", "pneumonia"}

@@ -35,9 +35,7 @@ IDS = [
 
 @cache
 def _rows() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = yaml.safe_load((ROOT / "docs" / "mission.yaml").read_text(encoding="utf-8"))[
-        "rows"
-    ]
+    rows: list[dict[str, Any]] = yaml.safe_load((ROOT / "docs" / "mission.yaml").read_text(encoding="utf-8"))["rows"]
     return rows
 
 
@@ -73,9 +71,7 @@ def test_what_is_named_exists(name: str) -> None:
     if kind == "chambit":
         assert rest.split()[0] in COMMANDS
     elif kind == "make":
-        assert re.search(
-            rf"^{re.escape(rest)}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
-        )
+        assert re.search(rf"^{re.escape(rest)}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     else:
         path, _, function = name.partition("::")
         assert path.startswith(("tests/", "docs/"))

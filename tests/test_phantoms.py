@@ -105,9 +105,7 @@ def test_finding_brightens_its_mask(cohort: list[Visit], drawn: tuple[np.ndarray
             assert change[mask].mean() > 4 * abs(change[~mask].mean())
 
 
-def test_a_patient_is_recognised_at_the_next_visit(
-    cohort: list[Visit], drawn: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_a_patient_is_recognised_at_the_next_visit(cohort: list[Visit], drawn: tuple[np.ndarray, np.ndarray]) -> None:
     """Best correlation over small shifts, as a pose moves the whole chest by up to two hundredths."""
     first = {v.index: row for row, v in enumerate(cohort) if v.visit == 1}
     second = {v.index: row for row, v in enumerate(cohort) if v.visit == 2}
@@ -172,9 +170,7 @@ def test_dicom_bytes_are_the_same_twice(
     assert len(kept[0]) >= 6
 
 
-def test_dicom_header_says_phantom(
-    tmp_path: Path, cohort: list[Visit], drawn: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_dicom_header_says_phantom(tmp_path: Path, cohort: list[Visit], drawn: tuple[np.ndarray, np.ndarray]) -> None:
     rows = write(tmp_path, cohort, drawn[0], drawn[1], seed=SEED, spacing_mm=5.9375)
     seen = set()
     for visit, row in zip(cohort, rows, strict=True):

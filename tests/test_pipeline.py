@@ -1,10 +1,8 @@
 """A whole study: what it leaves, that it can be stopped anywhere, and that a second run changes nothing."""
 
 import json
-import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from PIL import Image as Pillow
 from chambit.core import digest
 from chambit.core.ledger import Ledger
 from chambit.review import policy
-from tinystudy import MEASURED, STUDY, chambit, evidence, started, step_outputs, write_study
+from tinystudy import MEASURED, STUDY, chambit, evidence, step_outputs, write_study
 
 FIELDS = {
     "measure", "version", "quantity", "value", "interval", "n", "unit", "null", "direction", "band", "control",
@@ -175,7 +173,6 @@ def test_the_dossier_says_the_verdict_in_both_languages(once: Path) -> None:
     assert any(text in html for text in _texts(entry) if _korean(text))
     assert any(text in html for text in _texts(entry) if not _korean(text))
     assert "http://" not in html.replace("http://www.w3.org", "")
-    assert "S00000" in html
 
 
 def _find(tree: Any, key: str) -> Any:
@@ -236,58 +233,36 @@ def test_another_study_in_the_same_folder_is_another_attempt(copy: Path, tmp_pat
     assert json.loads((copy / "verdict.json").read_bytes())["attempt"] == 2
 
 
+@pytest.mark.xfail(reason="the first attempt's number is shown, later attempts are not counted", strict=True)
+def test_going_back_to_the_first_study_does_not_hide_the_second(once: Path, copy: Path, tmp_path: Path) -> None:
+    assert chambit("run", write_study(tmp_path / "other", title="Second look"), "--out", copy).code == 0
+    assert chambit("run", once.parent / "study.yaml", "--out", copy).code == 0
+    said = json.loads((copy / "verdict.json").read_bytes())
+    assert (said["attempt"], said.get("attempts")) == (1, 2)
+
+
+@pytest.mark.xfail(reason="labels.csv and names are compared, pictures are not", strict=True)
+def test_a_candidate_that_was_changed_is_written_again(once: Path, copy: Path) -> None:
+    changed = next((copy / "candidate").rglob("*.png"))
+    original = changed.read_bytes()
+    changed.write_bytes(b"something else")
+    (changed.parent / "extra.png").write_bytes(original)
+    assert chambit("run", once.parent / "study.yaml", "--out", copy).code == 0
+    assert changed.read_bytes() == original
+    assert not (changed.parent / "extra.png").exists()
+
+
+@pytest.mark.xfail(reason="the step is done in the ledger, so the phantoms are not drawn again", strict=True)
+def test_phantoms_that_were_deleted_are_drawn_again(once: Path, copy: Path) -> None:
+    shutil.rmtree(copy / "cohort")
+    assert chambit("run", once.parent / "study.yaml", "--out", copy).code == 0
+
+
 # --- stopped runs
 
 
-def _wait(run: Any, path: Path, pattern: str, seconds: float = 60) -> None:
-    """Until a file of that pattern is below `path`, or the run has ended."""
-    until = time.monotonic() + seconds
-    while not list(path.glob(pattern)) and run.poll() is None:
-        assert time.monotonic() < until, f"{pattern} did not come"
-        time.sleep(0.002)
-
-
-def _read_until(run: Any, text: str) -> None:
-    for line in run.stdout:
-        if text in line:
-            return
-
-
-def _kill(run: Any) -> None:
-    os.killpg(run.pid, signal.SIGKILL)
-    run.communicate()
-
-
-@pytest.fixture(scope="module")
-def stopped(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The tiny study interrupted by Ctrl-C while drawing, killed while training and while measuring, then ended."""
-    study = tiny / "study.yaml"
-    out = tmp_path_factory.mktemp("stopped") / "out"
-    codes = {}
-
-    run = started("run", study, "--out", out)
-    _read_until(run, "phantoms ...")
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the whole group
-    said = run.communicate(timeout=30)
-    codes["interrupt"] = (run.returncode, said)
-
-    run = started("run", study, "--out", out)
-    _wait(run, out, "work/scratch/*/checkpoint.pt")
-    _kill(run)
-    codes["train"] = (run.returncode, sorted(name for name, _ in step_outputs(out).values()))
-
-    run = started("run", study, "--out", out)
-    _read_until(run, "measure downstream ...")
-    time.sleep(0.1)
-    _kill(run)
-    codes["measure"] = (run.returncode, sorted(name for name, _ in step_outputs(out).values()))
-
-    last = chambit("run", study, "--out", out)
-    return codes | {"out": out, "last": last}
-
-
 def test_ctrl_c_says_what_to_do(stopped: dict[str, Any]) -> None:
-    code, (_, err) = stopped["interrupt"]
+    code, _, err = stopped["interrupt"]
     assert code == 130, err
     assert "Stopped. What is done is kept" in err
     assert "Traceback" not in err
@@ -299,27 +274,28 @@ def test_the_kills_came_in_the_middle(stopped: dict[str, Any]) -> None:
     assert "measure downstream" not in stopped["train"][1]
     assert "refine" in stopped["measure"][1]
     assert "measure copies" not in stopped["measure"][1]
-    assert stopped["last"].code == 0, stopped["last"].err
-    assert stopped["last"].out.count("done before") >= 7
+    code, out, err = stopped["last"]
+    assert code == 0, err
+    assert out.count("done before") >= 7
 
 
 def test_a_run_that_was_killed_ends_like_one_that_was_not(once: Path, stopped: dict[str, Any]) -> None:
-    assert step_outputs(stopped["out"]) == step_outputs(once)
+    assert step_outputs(Path(stopped["out"])) == step_outputs(once)
     for name in ("evidence.json", "images.parquet", "verdict.json"):
-        assert (stopped["out"] / name).read_bytes() == (once / name).read_bytes(), name
+        assert (Path(stopped["out"]) / name).read_bytes() == (once / name).read_bytes(), name
     for path in (once / "candidate").rglob("*"):
         if path.is_file():
-            assert (stopped["out"] / path.relative_to(once)).read_bytes() == path.read_bytes()
+            assert (Path(stopped["out"]) / path.relative_to(once)).read_bytes() == path.read_bytes()
 
 
 def test_a_killed_folder_is_in_order(stopped: dict[str, Any]) -> None:
-    ledger = Ledger.beside(stopped["out"] / "work")
+    ledger = Ledger.beside(Path(stopped["out"]) / "work")
     try:
         ledger.verify()
         assert len(ledger.events("study.frozen")) == 1
     finally:
         ledger.close()
-    objects = stopped["out"] / "work" / "objects"
+    objects = Path(stopped["out"]) / "work" / "objects"
     for blob in objects.rglob("*"):
         if blob.is_file() and not blob.name.startswith(".writing-"):
             assert digest.of_file(blob) == blob.name

@@ -44,12 +44,8 @@ def test_one_picture_reads_the_same_from_png_and_dicom(tmp_path: Path) -> None:
             VOILUTFunction="LINEAR_EXACT",
         ),
         "signed": dicom(tmp_path / "s.dcm", (RAMP.astype(int) * 257 - 32768).astype(np.int16), bits=16),
-        "negative slope": dicom(
-            tmp_path / "n.dcm", 255 - RAMP, bits=8, RescaleSlope=-1, RescaleIntercept=255
-        ),
-        "big endian": dicom(
-            tmp_path / "b.dcm", RAMP.astype(np.uint16) * 257, bits=16, syntax=ExplicitVRBigEndian
-        ),
+        "negative slope": dicom(tmp_path / "n.dcm", 255 - RAMP, bits=8, RescaleSlope=-1, RescaleIntercept=255),
+        "big endian": dicom(tmp_path / "b.dcm", RAMP.astype(np.uint16) * 257, bits=16, syntax=ExplicitVRBigEndian),
     }
     for name, path in files.items():
         assert one(path).grey() == pytest.approx(grey, abs=1 / 65535), name
@@ -97,15 +93,11 @@ def test_facts_without_identifiers(tmp_path: Path) -> None:
 def test_without_preamble_and_file_meta(tmp_path: Path, syntax: str) -> None:
     data = pydicom.dcmread(dicom(tmp_path / "x", RAMP, bits=8, syntax=syntax))
     implicit = syntax == ImplicitVRLittleEndian
-    pydicom.dcmwrite(
-        tmp_path / "bare", strip(data), implicit_vr=implicit, little_endian=True, force_encoding=True
-    )
+    pydicom.dcmwrite(tmp_path / "bare", strip(data), implicit_vr=implicit, little_endian=True, force_encoding=True)
     assert (tmp_path / "bare").read_bytes()[128:132] != b"DICM"
     assert np.array_equal(one(tmp_path / "bare").pixels, RAMP)
     del data.BitsStored
-    pydicom.dcmwrite(
-        tmp_path / "short", strip(data), implicit_vr=implicit, little_endian=True, force_encoding=True
-    )
+    pydicom.dcmwrite(tmp_path / "short", strip(data), implicit_vr=implicit, little_endian=True, force_encoding=True)
     assert "BitsStored" in refused(tmp_path / "short")[0]
 
 
@@ -221,9 +213,7 @@ def test_real_dicom_with_burned_in_text() -> None:
 def test_odd_values_of_a_good_file_reach_neither_warnings_nor_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = dicom(
-        tmp_path / "x.dcm", RAMP, PatientAge="HONG-GILDONG-1970", PixelData=RAMP.tobytes() + bytes(20)
-    )
+    path = dicom(tmp_path / "x.dcm", RAMP, PatientAge="HONG-GILDONG-1970", PixelData=RAMP.tobytes() + bytes(20))
     caplog.clear()  # of what pydicom said while the file was written
     with warnings.catch_warnings(record=True) as told, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always")

@@ -71,9 +71,7 @@ def test_shared_pixels_tie_subjects_together() -> None:
     seed=st.integers(0, 99),
     links=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=3),
 )
-def test_shares_stay_close_in_every_stratum(
-    sizes: list[int], seed: int, links: list[tuple[int, int]]
-) -> None:
+def test_shares_stay_close_in_every_stratum(sizes: list[int], seed: int, links: list[tuple[int, int]]) -> None:
     who = [(f"s{label}.{n}", f"c{label}") for label, size in enumerate(sizes) for n in range(size)]
     rows = [{"subject": subject, "label": label, "sha256": subject} for subject, label in who]
     for one, two in links:

@@ -4,8 +4,10 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +28,12 @@ STUDY: dict[str, Any] = {
     "purpose": {"text": "test", "prohibited_uses": "diagnosis", "recipients": "tests", "tier": "open"},
     "source": {"kind": "phantoms", "name": "phantoms"},
     "cohort": {
-        "phantoms": {"patients": 60, "pixels": 32},
-        "split": {"train": 0.4, "holdout": 0.3, "auxiliary": 0.1, "test": 0.2},
+        "phantoms": {"patients": 120, "pixels": 32},
+        "split": {"train": 0.3, "holdout": 0.25, "auxiliary": 0.3, "test": 0.15},
     },
     "recipe": {
         "train": {"flow": {"steps": 24, "batch": 8, "width": 16, "heun": 2, "checkpoint": 4}},
-        "sample": {"images": 24},
+        "sample": {"images": 48},
         "refine": [{"visible_mark": {}}, {"crop": {"bottom": "25%"}}],
     },
     "measures": {"downstream": {}, "frechet": {}, "precision_recall": {}, "copies": {}},
@@ -68,13 +70,19 @@ def started(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen
     command = [sys.executable, "-c", "from chambit.cli import main; main()", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True, env=os.environ | {"LC_ALL": "C.UTF-8"}
+        command,
+        cwd=cwd,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"LC_ALL": "C.UTF-8"},
     )
 
 
 def python(code: str) -> str:
     """What a program of its own prints; it must end well."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -131,3 +139,58 @@ def step_outputs(out: Path) -> Mapping[str, Any]:
             return {row.digest: (row.name, row.outputs) for row in connection.execute(sql.select(step))}
     finally:
         ledger.close()
+
+
+def run_once(folder: Path) -> str:
+    """Run the tiny study to `once/` without interruption; returns what it said."""
+    run = started("run", write_study(folder), "--out", folder / "once")
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err
+    return out
+
+
+def run_stopped(folder: Path) -> dict[str, Any]:
+    """Run the tiny study to `stopped/`, ended by Ctrl-C and two kills before it may end.
+
+    Returns:
+        `interrupt`: status, output, errors; `train`, `measure`: status and names of the steps recorded when the kill
+        came; `last`: status, output, errors of the run that ended; `out`: the folder.
+    """
+    study, out = folder / "study.yaml", folder / "stopped"
+
+    run = started("run", study, "--out", out)
+    _read_until(run, "phantoms ...")
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the whole group
+    said, err = run.communicate(timeout=60)
+    codes: dict[str, Any] = {"interrupt": (run.returncode, said, err)}
+
+    run = started("run", study, "--out", out)
+    _wait(run, out, "work/scratch/*/checkpoint.pt")
+    codes["train"] = _killed(run, out)
+
+    run = started("run", study, "--out", out)
+    _read_until(run, "measure downstream ...")
+    time.sleep(0.1)
+    codes["measure"] = _killed(run, out)
+    return codes | {"out": str(out), "last": chambit("run", study, "--out", out)}
+
+
+def _wait(run: subprocess.Popen[str], path: Path, pattern: str) -> None:
+    """Until a file of that pattern is below `path`, or the run has ended."""
+    until = time.monotonic() + 120
+    while not list(path.glob(pattern)) and run.poll() is None:
+        assert time.monotonic() < until, f"{pattern} did not come"
+        time.sleep(0.002)
+
+
+def _read_until(run: subprocess.Popen[str], text: str) -> None:
+    assert run.stdout is not None
+    for line in run.stdout:
+        if text in line:
+            return
+
+
+def _killed(run: subprocess.Popen[str], out: Path) -> tuple[int, list[str]]:
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    return run.returncode, sorted(name for name, _ in step_outputs(out).values())

@@ -1,9 +1,10 @@
 """The closed network, kept and proven: every attempt to connect outside this machine is refused and counted.
 
-An audit hook (PEP 578) sees `socket.connect`, `socket.sendto` and `socket.getaddrinfo` of every library in the process,
-C extensions that go through Python's sockets included. It is evidence about the guarded processes, not a firewall: code
-that makes system calls of its own is not seen. Worker processes have a guard of their own (`guard_worker`) and count in
-memory they share with the coordinator, so what they tried is known here even when one of them dies.
+An audit hook (PEP 578) sees `socket.connect`, `socket.sendto`, `socket.sendmsg` and look-ups of names of every
+library in the process, C extensions that go through Python's sockets included. It is evidence about the guarded
+processes, not a firewall: code that makes system calls of its own is not seen. Worker processes have a guard of their
+own (`guard_worker`) and count in memory they share with the coordinator, so what they tried is known here even when
+one of them dies.
 """
 
 import multiprocessing
@@ -72,9 +73,9 @@ def _count(place: int) -> None:
 
 
 def _hook(name: str, arguments: tuple[Any, ...]) -> None:
-    if name == "socket.getaddrinfo":
+    if name in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = arguments[0]
-    elif name in ("socket.connect", "socket.sendto"):
+    elif name in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         if not isinstance(address, tuple):
             return  # a Unix socket: this machine

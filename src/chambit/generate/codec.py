@@ -1,9 +1,9 @@
 """Block-DCT latents: a fixed orthonormal basis instead of a learned autoencoder.
 
 An image is cut in b x b blocks and each block is written in the orthonormal DCT-II basis (Ahmed, Natarajan and Rao
-1974, doi:10.1109/T-C.1974.223784): z = D x D^T. The lowest `keep` x `keep` coefficients of each block become channels on
-the grid of blocks, each centred and scaled by its standard deviation over the training images. With keep = b the codec
-is lossless up to rounding; with keep < b it is a low-pass whose loss is reported as `residual`.
+1974, doi:10.1109/T-C.1974.223784): z = D x D^T. The lowest `keep` x `keep` coefficients of each block become channels
+on the grid of blocks, each centred and scaled by its standard deviation over the training images. With keep = b the
+codec is lossless up to rounding; with keep < b it is a low-pass whose loss is reported as `residual`.
 
 Known failure: when few coefficients are kept, the blocks' borders show.
 """
@@ -21,7 +21,8 @@ def dct_matrix(size: int) -> torch.Tensor:
     n = torch.arange(size, dtype=torch.float64)[None, :]
     basis = torch.cos(torch.pi * (n + 0.5) * k / size) * (2.0 / size) ** 0.5
     basis[0] /= 2.0**0.5
-    return basis.float()
+    out: torch.Tensor = basis.float()
+    return out
 
 
 def blocks(images: torch.Tensor, size: int, keep: int) -> torch.Tensor:
@@ -82,7 +83,7 @@ class Codec:
 
     @property
     def weight(self) -> torch.Tensor:
-        """Loss weight of each channel, float32 (keep * keep,), mean 1: the square root of its share of the image's energy.
+        """Loss weight of each channel, float32 (keep * keep,), mean 1: root of its standard deviation.
 
         Unit weights would spend the network on noise-like high frequencies, energy weights on the block mean alone.
         """

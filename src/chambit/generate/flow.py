@@ -16,6 +16,7 @@ the weights from Karras et al. 2023 (arXiv:2312.02696). Written from the papers.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
@@ -23,9 +24,7 @@ Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """F(x, t): x (N, C, h, w), t (N,); the same shape as x."""
 
 
-def loss(
-    network: Network, x0: torch.Tensor, weight: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
+def loss(network: Network, x0: torch.Tensor, weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Mean weighted squared error of F on one batch (the velocity's error times s^2).
 
     Args:
@@ -59,7 +58,7 @@ def heun(network: Network, noise: torch.Tensor, steps: int) -> torch.Tensor:
     """Solve dx/dt = v from t = 1 (noise, (N, C, h, w)) to t = 0 in `steps` steps; 2 * steps - 1 evaluations."""
     x = noise
     times = torch.linspace(1, 0, steps + 1)
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         v = velocity(network, x, now.expand(len(x)))
         ahead = x + (then - now) * v
         if then > 0:
@@ -70,6 +69,6 @@ def heun(network: Network, noise: torch.Tensor, steps: int) -> torch.Tensor:
 
 
 def averaged(average: list[torch.Tensor], current: list[torch.Tensor], step: int, gamma: float) -> None:
-    """Update the power-function average in place: weight of step s in the average at step n is proportional to s^gamma."""
+    """Update the power-function average in place: the weight of step s in it is proportional to s^gamma."""
     beta = (1 - 1 / (step + 1)) ** (gamma + 1)
     torch._foreach_lerp_(average, current, 1 - beta)

@@ -24,9 +24,7 @@ def shapes(masks: np.ndarray) -> np.ndarray:
             continue
         values, vectors = np.linalg.eigh(np.cov(np.stack([y, x])) + np.eye(2) / 12)
         long = vectors[:, 1]
-        rows.append(
-            [y.mean() / h, x.mean() / w, *np.log(2 * np.sqrt(values[::-1])), np.arctan2(long[0], long[1])]
-        )
+        rows.append([y.mean() / h, x.mean() / w, *np.log(2 * np.sqrt(values[::-1])), np.arctan2(long[0], long[1])])
     return np.asarray(rows, np.float32).reshape(-1, VALUES)
 
 
@@ -44,9 +42,7 @@ def draw(fitted: np.ndarray, shape: tuple[int, int], generator: np.random.Genera
     turn = np.arctan2(across, along)
     wobble = sum(
         a * np.cos(k * turn + phase)
-        for k, a, phase in zip(
-            (2, 3, 4), generator.normal(0, 0.08, 3), generator.uniform(0, 2 * np.pi, 3), strict=True
-        )
+        for k, a, phase in zip((2, 3, 4), generator.normal(0, 0.08, 3), generator.uniform(0, 2 * np.pi, 3), strict=True)
     )
     # about one pixel from inside to outside
     edge = (1 + wobble - np.hypot(along, across)) * np.exp((row[2] + row[3]) / 2)

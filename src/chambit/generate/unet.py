@@ -29,7 +29,8 @@ class Residual(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.affine(embedding)[:, :, None, None].chunk(2, 1)
         h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
-        return self.skip(x) + h
+        out: torch.Tensor = self.skip(x) + h
+        return out
 
 
 class Attention(nn.Module):
@@ -46,7 +47,8 @@ class Attention(nn.Module):
         n, c, h, w = x.shape
         q, k, v = self.qkv(self.norm(x)).reshape(n, 3, 4, c // 4, h * w).transpose(-1, -2).unbind(1)
         y = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(y.transpose(-1, -2).reshape(n, c, h, w))
+        out: torch.Tensor = x + self.out(y.transpose(-1, -2).reshape(n, c, h, w))
+        return out
 
 
 class UNet(nn.Module):
@@ -81,9 +83,7 @@ class UNet(nn.Module):
         frequencies = torch.exp(-math.log(1000.0) * torch.arange(32) / 31) * 1000.0
         self.register_buffer("frequencies", frequencies, persistent=False)
 
-    def forward(
-        self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor, maps: torch.Tensor | None
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor, maps: torch.Tensor | None) -> torch.Tensor:
         """F, same shape as x; t in [0, 1] (N,), label int64 (N,), maps (N, maps, h, w) or None."""
         angles = t[:, None].float() * self.frequencies  # type: ignore[operator]
         embedding = F.silu(self.time(torch.cat([angles.cos(), angles.sin()], 1)) + self.label(label))
@@ -101,4 +101,5 @@ class UNet(nn.Module):
         for block in self.join:
             h = block(torch.cat([h, skips.pop()], 1), embedding)
         h = F.silu(self.norm(h))
-        return self.exit(h if maps is None else torch.cat([h, maps], 1))
+        out: torch.Tensor = self.exit(h if maps is None else torch.cat([h, maps], 1))
+        return out

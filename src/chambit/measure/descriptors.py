@@ -5,8 +5,8 @@ Three descriptors, each compared by cosine:
 - `correlation`: 32 x 32 pixels, each image centred and scaled (normalised cross-correlation);
 - `whitened`: the same pixels minus the auxiliary population's mean, in its principal components scaled to unit
   variance, so what all patients share (anatomy, alignment) no longer counts as likeness;
-- `mellin`: magnitude spectrum on log-polar axes, and the magnitude of its own spectrum: unchanged by shift, rotation,
-  scale and flips (Casasent and Psaltis 1976, doi:10.1364/AO.15.001795).
+- `mellin`: magnitude spectrum on log-polar axes, and the magnitude of its own spectrum along the angle, whitened in the
+  same way: unchanged by shift, rotation and flips (Casasent and Psaltis 1976, doi:10.1364/AO.15.001795).
 
 The first two look at all eight flips and quarter turns of the query. Scores of one descriptor are put on one scale by
 the auxiliary set alone: z = (s - median) / (q99 - median) of each auxiliary image's nearest image of *another*
@@ -62,47 +62,48 @@ class Described(NamedTuple):
     mellin: np.ndarray
 
 
+class Whitening(NamedTuple):
+    """Mean (d,) and components (d, m) that bring the auxiliary population to unit variance in m directions."""
+
+    mean: np.ndarray
+    components: np.ndarray
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """float32 (N, d) to float32 (N, m)."""
+        return np.asarray((vectors - self.mean) @ self.components, np.float32)
+
+
 @dataclass(frozen=True)
 class Describer:
     """What was learned from the auxiliary images: population mean, whitening, scale of each detector's scores.
 
     Attributes:
-        mean: (SIDE * SIDE,) of centred and scaled pixels.
-        components: (SIDE * SIDE, m) whitening.
-        mellin_mean: mean Mellin vector.
+        pixels, spectrum: whitening of the centred and scaled pixels, and of the Mellin vectors.
         middle, spread: per detector, median and q99 - median of unrelated nearest scores.
     """
 
-    mean: np.ndarray
-    components: np.ndarray
-    mellin_mean: np.ndarray
+    pixels: "Whitening"
+    spectrum: "Whitening"
     middle: np.ndarray
     spread: np.ndarray
 
     @classmethod
     def fit(cls, images: np.ndarray, subjects: np.ndarray) -> "Describer":
         """Learn from auxiliary images float32 (N, H, W), N at least 50, of at least two subjects."""
-        flat = _standard(shrink(images))
-        mean = flat.mean(0)
-        values, vectors = np.linalg.eigh(np.cov(flat - mean, rowvar=False))
-        keep = min(256, len(flat) // 2)
-        values, vectors = values[::-1][:keep], vectors[:, ::-1][:, :keep]
-        # the smallest kept eigenvalues of a small sample are too small; a floor keeps noise from being blown up
-        components = vectors / np.sqrt(values + values[keep // 2])
-        raw = cls(mean, components.astype(np.float32), _mellin(images).mean(0), np.zeros(3), np.ones(3))
+        raw = cls(_whitening(_standard(shrink(images))), _whitening(_mellin(images)), np.zeros(3), np.ones(3))
         described = raw.describe(images)
         other = subjects[:, None] != subjects[None, :]
         nearest = np.stack([np.where(other, scores, -2).max(1) for scores, _ in raw.compare(images, described)], axis=1)
         middle = np.median(nearest, axis=0)
-        return cls(raw.mean, raw.components, raw.mellin_mean, middle, np.quantile(nearest, 0.99, axis=0) - middle)
+        return cls(raw.pixels, raw.spectrum, middle, np.quantile(nearest, 0.99, axis=0) - middle)
 
     def describe(self, images: np.ndarray) -> Described:
         """Descriptors of images float32 (N, H, W), as they are."""
         flat = _standard(shrink(images))
         return Described(
             _unit(flat),
-            _unit((flat - self.mean) @ self.components),
-            _unit(_mellin(images) - self.mellin_mean),
+            _unit(self.pixels(flat)),
+            _unit(self.spectrum(_mellin(images))),
         )
 
     def compare(self, queries: np.ndarray, reference: Described) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -113,7 +114,7 @@ class Describer:
             flat = _standard(turned(small, turn).copy())
             pair = (
                 _unit(flat) @ reference.correlation.T,
-                _unit((flat - self.mean) @ self.components) @ reference.whitened.T,
+                _unit(self.pixels(flat)) @ reference.whitened.T,
             )
             if turn == 0:
                 best = [(score, np.zeros(score.shape, np.int8)) for score in pair]
@@ -121,7 +122,7 @@ class Describer:
             for (score, which), new in zip(best, pair, strict=True):
                 better = new > score
                 score[better], which[better] = new[better], turn
-        mellin = _unit(_mellin(queries) - self.mellin_mean) @ reference.mellin.T
+        mellin = _unit(self.spectrum(_mellin(queries))) @ reference.mellin.T
         best.append((mellin, best[1][1]))
         return [((s - self.middle[k]) / self.spread[k], which) for k, (s, which) in enumerate(best)]
 
@@ -162,6 +163,15 @@ class Nearest:
     index: np.ndarray
     turn: np.ndarray
     detector: np.ndarray
+
+
+def _whitening(vectors: np.ndarray, most: int = 256) -> Whitening:
+    mean = vectors.mean(0)
+    values, axes = np.linalg.eigh(np.cov(vectors - mean, rowvar=False))
+    keep = min(most, len(vectors) // 2)
+    values, axes = values[::-1][:keep], axes[:, ::-1][:, :keep]
+    # the smallest kept eigenvalues of a small sample are too small; a floor keeps noise from being blown up
+    return Whitening(mean, np.asarray(axes / np.sqrt(values + values[keep // 2]), np.float32))
 
 
 def _standard(images: np.ndarray) -> np.ndarray:

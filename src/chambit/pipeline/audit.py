@@ -177,7 +177,7 @@ def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, Imag
             closing.overlap(shared),
             closing.stated("generation", {}, ("method",)).model_copy(update={"quantity": "recorded"}),
             closing.marks(store.get_json(made["roles"]["marks"]), len(sets["synthetic"])),
-            closing.connections(),
+            closing.connections(len(planned(wanted))),
         ],
         refused=refused,
         proof=proof_lines(shared),

@@ -79,7 +79,7 @@ def close(
     return Closed(overall.verdict, overall.because, out / "dossier.html", tuple(evidence))
 
 
-def connections() -> Finding:
+def connections(steps: int) -> Finding:
     """How many connections to other machines this process and its workers tried; refused ones count."""
     return Finding(
         measure="process@1",
@@ -88,7 +88,7 @@ def connections() -> Finding:
         unit="connections",
         null=0.0,
         direction="lower",
-        n={"guarded processes": offline.processes()},
+        n={"steps": steps},
         reason="" if offline.guarded() else "The network guard was not in force in this process.",
     )
 

@@ -135,12 +135,15 @@ def _split(study: Study, made: Made) -> Step:
         table = context.store.get_table(inputs["images"])
         if problems := intake.check_classes(table, 2):
             raise InputError("The cohort cannot be used.", problems)
+        left_out = 0  # test images with the same pixels as an image of another part
         table = split(table, study.cohort.split.model_dump(), seed=context.seed() % 2**31)
         if "test" in inputs:
             test = context.store.get_table(inputs["test"]).with_columns(pl.lit("test").alias("split"))
-            test = test.filter(~pl.col("sha256").is_in(table["sha256"].to_list()))
-            table = pl.concat([table, test], how="diagonal")
-        found = proof(table)
+            mine, theirs = (ImageSet(context.store, part).full_scale_digests() for part in (table, test))
+            new = ~np.isin(theirs, mine)
+            left_out = int((~new).sum())
+            table = pl.concat([table, test.filter(pl.Series(new))], how="diagonal")
+        found = proof(table) | {"left_out": left_out}
         keep = context.store.put_table
         parts = {
             part: keep(table.filter(pl.col("split") == part)) for part in ("train", "holdout", "auxiliary", "test")

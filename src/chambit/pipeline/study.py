@@ -211,7 +211,7 @@ def _records(
         closing.overlap(proof),
         recorded,
         closing.marks(store.get_json(made["refine"]["marks"]), len(sets["synthetic"])),
-        closing.connections(),
+        closing.connections(len(done)),
     ]
 
 
@@ -222,11 +222,20 @@ def _key_facts(ready: Ready, sets: dict[str, ImageSet]) -> dict[str, str]:
     facts = {
         "source": study.source.name or study.source.kind,
         "generator": stage,
-        "options": making.stage_options(study).model_dump_json(),
-        "refinement": "; ".join(f"{next(iter(e))} {next(iter(e.values()))}" for e in study.recipe.refine) or "none",
+        "options": _plain(making.stage_options(study).model_dump()),
+        "refinement": "; ".join(
+            f"{next(iter(e))} {_plain(next(iter(e.values())))}" for e in study.recipe.refine
+        ).strip()
+        or "none",
         "released images": f"{len(sets['synthetic'])}, {first.shape[2]} x {first.shape[1]} pixels, {first.dtype.name}",
         "seed": str(study.seed),
     }
     if study.measures and any(study.measures.values()):
-        facts["settings changed by the study"] = str({k: v for k, v in study.measures.items() if v})
+        facts["settings changed by the study"] = "; ".join(
+            f"{name}: {_plain(options)}" for name, options in study.measures.items() if options
+        )
     return facts
+
+
+def _plain(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items())

@@ -301,6 +301,10 @@ def _put(context: Context, records: Sequence[dict[str, Any]], order: Sequence[st
         {name: record["fields"].get(name, "") for name in free} | {"id": f"{prefix}{number:06d}"} | record
         for number, record in enumerate(accepted)
     ]
+    for row in rows:
+        if not row["subject_known"]:
+            # not the file's name: two folders that number their files alike would seem to share patients
+            row["subject"] = row["id"]
     names = [*imageset.COLUMNS, "file", "bits", "subject_known"]
     columns = [*names, *(name for name in free if name not in names)]
     kinds = {"row": pl.Int64, "bits": pl.Int64, "subject_known": pl.Boolean}

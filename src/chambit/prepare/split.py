@@ -101,6 +101,9 @@ def proof_lines(proof: Mapping[str, Any]) -> list[str]:
         if shared["subjects"] or shared["pixels"]:
             both = f"{_many(shared['subjects'], 'subject')} and {_many(shared['pixels'], 'identical image')}"
             lines.append(f"LEAK: {pair} share {both}.")
+    if proof.get("left_out"):
+        images = _many(proof["left_out"], "test image")
+        lines.append(f"{images} with the same pixels as an image of another split left out.")
     if proof["unknown"]:
         told = f"For {_many(proof['unknown'], 'image')} the subject is not known, and each counts as its own"
         lines.append(f"{told}: that one person is in two splits cannot be ruled out for them.")
