@@ -59,7 +59,7 @@ def given() -> dict[str, Cohort]:
 @pytest.fixture(scope="module")
 def faithful(context: Context, given: dict[str, Cohort]) -> dict[str, Evidence]:
     """The synthetic set is other images of the real kind."""
-    return judged(measure(context, "downstream", given, steps=25))
+    return judged(measure(context, "downstream", given, steps=20))
 
 
 def _value(evidence: Evidence) -> float:
@@ -103,7 +103,7 @@ def test_the_numbers_say_what_they_rest_on(faithful: dict[str, Evidence]) -> Non
 def test_shuffled_labels_lose_everything(context: Context, given: dict[str, Cohort]) -> None:
     made = given["synthetic"]
     wrong = made._replace(labels=np.random.default_rng(5).permutation(made.labels))
-    result = judged(measure(context, "downstream", given | {"synthetic": wrong}, steps=25))
+    result = judged(measure(context, "downstream", given | {"synthetic": wrong}, steps=20))
     loss = result["downstream.loss"]
     assert _value(loss) > 0.2
     assert loss.verdict is Verdict.FAIL
@@ -149,7 +149,7 @@ def test_what_cannot_be_measured_is_not_run_with_its_reason(
             del changed[role]
         else:
             changed[role] = change(changed[role])  # type: ignore[operator]
-    found = by_key(measure(context, "downstream", changed, steps=25))
+    found = by_key(measure(context, "downstream", changed, steps=20))
     assert set(found) == {f"downstream.{quantity}" for quantity in downstream.QUANTITIES}
     for finding in found.values():
         assert finding.value is None

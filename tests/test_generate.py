@@ -194,6 +194,12 @@ def test_the_network_handles_every_grid(shape: tuple[int, int], maps: int) -> No
     assert torch.allclose(out[1:2], alone, atol=1e-4)
 
 
+def test_the_network_begins_as_zero() -> None:
+    network = UNet(4, 2, 3, 16, 1)
+    out = network(torch.randn(2, 4, 6, 6), torch.rand(2), torch.tensor([0, 2]), torch.randn(2, 3, 6, 6))
+    assert torch.equal(out, torch.zeros(2, 4, 6, 6))
+
+
 # --- lesions
 
 

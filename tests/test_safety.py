@@ -172,26 +172,23 @@ def test_above_the_threshold_is_what_is_flagged(n: int, alpha: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def nothing(context: Context) -> list[tuple[Result, Result]]:
-    """Fresh patients of the same kind, twice, with a holdout as large as the policy asks for."""
-    made = []
-    for seed in (40, 41):
-        given = cohorts(seed, holdout=300, synthetic=200) | {"test": patients(60, seed, "v")}
-        made.append((measure(context, "copies", given, seed, least=300), measure(context, "membership", given, seed)))
-    return made
+def nothing(context: Context) -> tuple[Result, Result]:
+    """Fresh patients of the same kind, with a holdout as large as the policy asks for."""
+    given = cohorts(40, holdout=300, synthetic=200) | {"test": patients(60, 40, "v")}
+    return measure(context, "copies", given, least=300), measure(context, "membership", given, least=300)
 
 
-def test_fresh_patients_do_not_fail(nothing: list[tuple[Result, Result]]) -> None:
-    for results in nothing:
-        evidence = judged(*results)
-        assert evidence["copies.exact"].value == 0
-        assert overall(evidence.values()).verdict is Verdict.CONDITIONAL
-        assert all(item.control is not None and item.control.fired for item in evidence.values())
-        assert evidence["copies.flagged"].value <= 200 * 0.03  # type: ignore[operator]
+def test_fresh_patients_do_not_fail(nothing: tuple[Result, Result]) -> None:
+    evidence = judged(*nothing)
+    assert evidence["copies.exact"].value == 0
+    assert evidence["copies.flagged"].value <= 200 * 0.03  # type: ignore[operator]
+    assert evidence["membership.p"].verdict is Verdict.PASS
+    assert overall(evidence.values()).verdict is Verdict.CONDITIONAL
+    assert all(item.control is not None and item.control.fired for item in evidence.values())
 
 
-def test_copies_say_what_they_rest_on(nothing: list[tuple[Result, Result]]) -> None:
-    result = nothing[0][0]
+def test_copies_say_what_they_rest_on(nothing: tuple[Result, Result]) -> None:
+    result = nothing[0]
     finding = by_key(result)["copies.flagged"]
     assert finding.n["holdout subjects"] == 300
     assert finding.details["alpha"] == 0.01  # 300 subjects do not reach 0.001
@@ -315,7 +312,6 @@ def test_an_exact_copy_is_counted_at_another_depth(context: Context) -> None:
     assert _value(measure(context, "copies", mixed, plants=3), "copies.exact") == 2
 
 
-@pytest.mark.xfail(reason="only containers of 8 and 16 bits agree, not 16-bit data rounded to 8 bits", strict=False)
 def test_an_8_bit_copy_of_16_bit_data_is_exact(context: Context) -> None:
     given = cohorts(73, synthetic=30)
     fine = patients(120, 7300, "train", dtype=np.uint16)
@@ -541,7 +537,6 @@ def test_blocks_hold_whole_patients_in_about_equal_number(context: Context) -> N
     assert np.bincount([blocks.pop() for blocks in mine.values()]).tolist() == [30, 30, 30]
 
 
-@pytest.mark.xfail(raises=ValueError, reason="fewer images than hidden copies crash the control", strict=False)
 def test_few_released_images_still_have_a_membership_test(context: Context) -> None:
     """Fewer than the copies that the control hides."""
     given = cohorts(78, synthetic=12)
@@ -551,7 +546,7 @@ def test_few_released_images_still_have_a_membership_test(context: Context) -> N
 
 @pytest.mark.parametrize("name", ["copies", "membership"])
 def test_results_do_not_depend_on_how_images_lie_in_blocks(context: Context, name: str) -> None:
-    given = cohorts(79, synthetic=40)
+    given = cohorts(79, synthetic=40, train=60, auxiliary=60)
     small = {"copies": {"plants": 3}, "membership": {"permutations": 200}}[name]
     one, two = (by_key(measure(context, name, given, block_size=size, **small)) for size in (256, 33))
     assert {key: (finding.value, finding.inputs) for key, finding in one.items()} == {

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -103,7 +104,7 @@ def test_what_changes_the_result_changes_the_digest(change: dict[str, Any]) -> N
     assert _step(**change).digest != _step().digest
 
 
-@pytest.mark.parametrize("change", [{"run": lambda _: {"x": "y"}}, {"items": 99}, {"options": {"a": 1}}])
+@pytest.mark.parametrize("change", [{"run": lambda _: {"x": "y"}}, {"items": 99}, {"present": bool}])
 def test_what_does_not_change_the_result_does_not(change: dict[str, Any]) -> None:
     assert _step(**change).digest == _step().digest
 
@@ -177,6 +178,21 @@ def test_a_chunk_whose_blob_is_lost_is_made_again(shop: Workshop) -> None:
     assert shop.engine.ran == ["02"]
 
 
+def test_a_chunk_that_does_not_still_count_is_made_again(shop: Workshop) -> None:
+    def run(context: Context) -> Outputs:
+        asked.clear()
+        return context.map(_double, TASKS, unit="numbers", still=lambda *one: asked.append(one) or one[0] != "04")
+
+    asked: list[tuple[str, str]] = []
+    want = shop.run(_step(run))
+    assert asked == []
+    shop.engine.ran.clear()
+    again = _step(run, present=lambda: False)
+    assert shop.run(again) == want
+    assert asked == list(want.items())
+    assert shop.engine.ran == ["04"]
+
+
 def test_chunks_of_another_step_do_not_count(shop: Workshop) -> None:
     shop.run(_step(_mapping()))
     shop.engine.ran.clear()
@@ -208,6 +224,18 @@ def test_a_finished_step_is_not_run_again(tmp_path: Path) -> None:
     assert shop.run(_step(run)) == outputs
     assert len(ran) == 2
     shop.close()
+
+
+def test_a_step_whose_files_are_gone_is_not_done(shop: Workshop, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    step = _step(lambda context: file.touch() or {"all": context.store.put_json("made")}, present=file.exists)
+    assert shop.done(step) is None
+    outputs = shop.run(step)
+    assert shop.done(step) == outputs
+    file.unlink()
+    assert shop.done(step) is None
+    assert shop.run(step) == outputs
+    assert file.exists()
 
 
 def test_a_step_is_recorded_with_an_event(shop: Workshop) -> None:
@@ -269,7 +297,6 @@ def test_engines_and_numbers_of_workers_give_the_same_digests(tmp_path: Path) ->
     torch.set_num_threads(before)
 
 
-@pytest.mark.xfail(reason="a worker waits for ever on its queue once the coordinator was killed", strict=True)
 def test_workers_end_when_the_coordinator_is_killed(tmp_path: Path) -> None:
     code = f"""
         import os, pathlib, signal, sys
@@ -283,14 +310,49 @@ def test_workers_end_when_the_coordinator_is_killed(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     """
     # files, not pipes: the worker that stays would keep a pipe open
-    with (tmp_path / "out").open("w") as out:
-        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], stdout=out, stderr=out, check=False, timeout=60)
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], stdout=out, stderr=err, check=False, timeout=60)
     worker = int((tmp_path / "out").read_text().split()[-1])
     try:
-        until = time.monotonic() + 3
+        until = time.monotonic() + 10  # init may take its time to collect it
         while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
             time.sleep(0.05)
         assert not Path(f"/proc/{worker}").exists()
     finally:
         if Path(f"/proc/{worker}").exists():
             os.kill(worker, 9)
+
+
+def test_an_interrupt_while_workers_start_is_told_by_nobody_but_the_coordinator(tmp_path: Path) -> None:
+    code = f"""
+        import pathlib, sys, time
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        if __name__ == "__main__":
+            from chambit.core.engines.processes import Engine
+            from test_steps import TASKS, _double
+            engine = Engine(2)
+            print("go", flush=True)
+            try:
+                for _ in range(10**6):
+                    list(engine.map(_double, TASKS, pathlib.Path({str(tmp_path)!r})))
+            except KeyboardInterrupt:
+                time.sleep(0.5)  # for a worker to say something, if it does
+                engine.close()
+                print("interrupted")
+    """
+    for delay in (0.03, 0.1, 0.2):
+        run = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "go\n"
+            time.sleep(delay)
+            os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the whole group
+            assert run.communicate(timeout=30) == ("interrupted\n", "")
+        finally:
+            run.kill()

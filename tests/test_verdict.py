@@ -319,7 +319,8 @@ def test_the_digest_changes_with_a_word() -> None:
 
 # --- policy files
 
-GOOD = {"name": "mine", "version": 1, "margins": {}, "settings": {}, "required": [], "rules": {}}
+MARGINS = {"auroc": {"value": 0.05, "source": SOURCE}}
+GOOD = {"name": "mine", "version": 1, "margins": MARGINS, "settings": {}, "required": [], "rules": {}}
 
 
 def test_a_policy_beside_the_study_is_read(tmp_path: Path) -> None:
@@ -355,6 +356,13 @@ def test_a_policy_that_is_none_is_an_error_that_names_the_file(tmp_path: Path, t
     with pytest.raises(StudyError, match="not valid") as caught:
         policy.load("broken.yaml", tmp_path)
     assert "broken.yaml" in str(caught.value)
+
+
+def test_a_policy_that_lacks_what_a_study_needs_names_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text(yaml.safe_dump(GOOD | {"margins": {}, "required": ["copies.rate"]}))
+    with pytest.raises(StudyError, match=r"margins\.auroc") as caught:
+        policy.load("short.yaml", tmp_path)
+    assert "`copies.rate` is required and has no rule" in str(caught.value)
 
 
 def test_a_policy_that_is_not_there_is_an_error_that_names_it_and_those_there_are(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The command line: names and one-line helps; a command's module is imported when it is called, not before."""
 
 import importlib
-import os
 import sys
 
 import click
@@ -53,10 +52,6 @@ def main() -> None:
     """Entry point: prints errors a person can mend once, without a traceback."""
     from chambit.core.errors import ChambitError
 
-    # Threads that spin while they wait slow each other up to ten times on a machine that does anything else as well.
-    # Read when torch's thread library is loaded, so it has to be set before.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
         cli(standalone_mode=False)
     except ChambitError as error:

@@ -35,11 +35,16 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--class-name", "names", multiple=True, metavar="OLD=NEW", help="Rename a label; may be repeated.")
 @click.option(
     "--size",
-    type=int,
+    type=click.IntRange(16, 1024),
     metavar="N",
     help="Working size N x N.  [default: that of the training images, at most 128]",
 )
-@click.option("--margin", type=float, metavar="M", help="Non-inferiority margin in AUROC.  [default: the policy's]")
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    metavar="M",
+    help="Non-inferiority margin in AUROC.  [default: the policy's]",
+)
 @click.option(
     "--policy",
     default="default",
@@ -48,7 +53,9 @@ FOLDER = click.Path(path_type=Path)
     help="A built-in policy or the path of one.",
 )
 @click.option("--engine", default="processes", show_default=True, metavar="NAME", help="How chunks are spread.")
-@click.option("--workers", type=int, default=0, metavar="N", help="Worker processes; 0 means one for each core.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Worker processes; 0 means one for each core."
+)
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Where the files go.")
 @click.option("--gate", is_flag=True, help="Leave with status 1 unless the verdict is PASS or CONDITIONAL.")
 def command(
@@ -78,7 +85,10 @@ def command(
     given = {"train": train, "holdout": holdout, "synthetic": synthetic, "test": test, "auxiliary": auxiliary}
     paths = {role: path for role, path in given.items() if path is not None}
     renamed = dict(_renaming(name) for name in names)
-    sources = {role: pipeline.source_of(path, labels, renamed, role) for role, path in paths.items()}
+    sources = {
+        role: pipeline.source_of(path, labels, renamed, role, [other for other in paths.values() if other != path])
+        for role, path in paths.items()
+    }
     square = (size, size) if size else None
     wanted = pipeline.request(sources, policy, margin, square, Run(engine=engine, workers=workers))
     with _progress.told() as tell:

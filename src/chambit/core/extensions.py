@@ -15,6 +15,16 @@ from typing import NamedTuple
 
 from chambit.core.errors import ExtensionError, Problem
 
+_KINDS = {
+    "engines": "engine",
+    "stages": "stage",
+    "refine": "refinement",
+    "readers": "reader",
+    "embed": "extractor",
+    "utility": "measure",
+    "safety": "measure",
+}
+
 
 class Extension(NamedTuple):
     """A file that can be loaded: public name, first line of its docstring, module path, file."""
@@ -32,7 +42,7 @@ def listing(package: str) -> dict[str, Extension]:
         package: the folder as a package, for example `chambit.measure.safety`.
 
     Raises:
-        ExtensionError: when a file has no docstring or two files claim one name.
+        ExtensionError: when a file is not Python in UTF-8, has no docstring, or two files claim one name.
     """
     found = {}
     for file in sorted(_folder(package).glob("*.py")):
@@ -62,14 +72,16 @@ def load(package: str, name: str) -> ModuleType:
     """
     found = listing(package)
     if name not in found:
-        kind = package.rsplit(".", 1)[-1]
+        folder = package.rsplit(".", 1)[-1]
+        kind = _KINDS.get(folder, folder)
         raise ExtensionError(f"There is no {kind} called '{name}'. There are: {', '.join(found) or 'none'}.")
     try:
         return importlib.import_module(found[name].module)
-    except ImportError as error:
-        raise ExtensionError(
-            f"'{name}' could not be loaded.", [Problem(found[name].file, str(error), "install what it needs")]
-        ) from error
+    except Exception as error:  # the file is of others: anything can come
+        what, remedy = f"{type(error).__name__}: {error}", "mend it"
+        if isinstance(error, ImportError):
+            what, remedy = str(error), "install what it needs"
+        raise ExtensionError(f"'{name}' could not be loaded.", [Problem(found[name].file, what, remedy)]) from error
 
 
 def _folder(package: str) -> Path:
@@ -82,8 +94,9 @@ def _folder(package: str) -> Path:
 def _first_line(file: Path) -> str:
     try:
         text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
-    except SyntaxError as error:
-        raise ExtensionError("An extension is not Python.", [Problem(str(file), str(error), "mend it")]) from error
+    except (SyntaxError, ValueError) as error:  # ValueError: not UTF-8, or with null characters
+        problem = Problem(str(file), str(error), "mend it, and save it as UTF-8")
+        raise ExtensionError("An extension is not Python.", [problem]) from error
     if not text:
         raise ExtensionError("An extension says nothing about itself.", [Problem(str(file), "it has no docstring")])
     return text.splitlines()[0]

@@ -7,13 +7,13 @@ own (`guard_worker`) and count in memory they share with the coordinator, so wha
 one of them dies.
 """
 
+import ipaddress
 import multiprocessing
 import sys
 from typing import Any
 
 from chambit.core.errors import ChambitError
 
-_LOCAL = ("127.0.0.1", "::1", "localhost", "")
 _attempts: list[str] = []
 _installed = False
 _workers: list[Any] = []  # one tally for each pool of workers started here
@@ -72,9 +72,19 @@ def _count(place: int) -> None:
         _tally.get_obj()[place] += 1
 
 
+def _local(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("localhost", "")  # no other name: what it leads to is not ours to say
+    return address.is_loopback or address.is_unspecified
+
+
 def _hook(name: str, arguments: tuple[Any, ...]) -> None:
     if name in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = arguments[0]
+    elif name == "socket.getnameinfo":
+        host = arguments[0][0]
     elif name in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         if not isinstance(address, tuple):
@@ -82,8 +92,8 @@ def _hook(name: str, arguments: tuple[Any, ...]) -> None:
         host = address[0]
     else:
         return
-    text = host.decode() if isinstance(host, bytes) else str(host or "")
-    if text not in _LOCAL and not text.startswith("127."):
+    text = host.decode(errors="replace") if isinstance(host, bytes) else str(host or "")
+    if not _local(text):
         _attempts.append(text)
         if _tally is not None:
             _count(_TRIED)

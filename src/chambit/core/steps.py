@@ -59,6 +59,7 @@ class Step:
         run: makes the outputs: name -> digest of a blob.
         seed: the study's seed; the step derives its own streams from it.
         items: how many things it handles, for the rate.
+        present: whether what the step wrote outside the store is still there; None: it wrote nothing there.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Step:
     run: Callable[["Context"], Outputs]
     seed: int
     items: int = 0
+    present: Callable[[], bool] | None = None
 
     @property
     def digest(self) -> str:
@@ -99,7 +101,13 @@ class Context:
         self.tell(Event(self.step.name, note=text))
 
     def map(
-        self, work: Work, tasks: Mapping[str, Any], *, unit: str, sizes: Mapping[str, int] | None = None
+        self,
+        work: Work,
+        tasks: Mapping[str, Any],
+        *,
+        unit: str,
+        sizes: Mapping[str, int] | None = None,
+        still: Callable[[str, str], bool] | None = None,
     ) -> Outputs:
         """Run `work(store, task)` for each task whose key is not done yet.
 
@@ -108,12 +116,14 @@ class Context:
             tasks: key -> argument (picklable); keys are unique within the step.
             unit: what is counted, for progress.
             sizes: how many units each task holds; one if not given.
+            still: whether a chunk done before still counts, by its key and output digest; all do if not given.
 
         Returns:
             key -> digest, in the order of `tasks`, whatever order the work ended in.
         """
-        known = {key: out for key, out in self.ledger.chunks(self.step.digest).items() if self.store.has(out)}
-        results = {key: known[key] for key in tasks if key in known}
+        known = self.ledger.chunks(self.step.digest)
+        kept = {key: known[key] for key in tasks if key in known and self.store.has(known[key])}
+        results = {key: out for key, out in kept.items() if still is None or still(key, out)}
         missing = {key: task for key, task in tasks.items() if key not in results}
         size = sizes or dict.fromkeys(tasks, 1)
         total, done = sum(size[key] for key in tasks), sum(size[key] for key in results)
@@ -144,7 +154,9 @@ class Workshop:
     def done(self, step: Step) -> Outputs | None:
         """The outputs of a step that needs no work, or None."""
         outputs = self.ledger.outputs(step.digest)
-        return outputs if outputs is not None and self.store.complete(outputs) else None
+        if outputs is None or not self.store.complete(outputs) or (step.present and not step.present()):
+            return None
+        return outputs
 
     def run(self, step: Step) -> Outputs:
         """Do a step unless it is done; returns its outputs."""

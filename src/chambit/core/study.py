@@ -5,6 +5,7 @@ inside it. The `run:` block (engine, workers, output folder) cannot change a res
 file are reported at once, each with its line.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -98,6 +99,13 @@ class Sample(Frozen):
     images: int = Field(1000, ge=10)
     shares: dict[str, float] | None = None
 
+    @field_validator("shares")
+    @classmethod
+    def _some(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and (min(value.values(), default=0) < 0 or not sum(value.values()) > 0):
+            raise ValueError("shares must not be below 0, and at least one must be above")
+        return value
+
 
 class Recipe(Frozen):
     """How synthetic images are made: one trained stage, how many to draw, and the chain of operations after it."""
@@ -169,21 +177,47 @@ def load(path: Path) -> Study:
             f"The study file {path} cannot be read.",
             [Problem(str(path), error.strerror or str(error), "`chambit init` writes one to start from")],
         ) from None
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            "The study file is not UTF-8.", [Problem(str(path), str(error), "save it as UTF-8 in your editor")]
+        ) from None
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = Problem(where, str(getattr(error, "problem", error)), "mend the YAML (indentation, quotes, colons)")
         raise StudyError("The study file is not YAML.", [problem]) from None
-    if not isinstance(raw, dict):
+    if raw is None:
         raise StudyError("The study file is empty.", [Problem(str(path), "no keys", "`chambit init` writes one")])
+    if not isinstance(raw, dict):
+        problem = Problem(str(path), "its top level is not keys with values", "`chambit init` writes one to start from")
+        raise StudyError("The study file is not a mapping.", [problem])
+    if repeated := list(_repeated(path, node, set())):
+        raise StudyError(f"The study file has {len(repeated)} problem(s).", repeated)
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
         problems = [_problem(path, node, dict(entry)) for entry in error.errors()]
         raise StudyError(f"The study file has {len(problems)} problem(s).", problems) from None
+
+
+def _repeated(path: Path, node: Any, seen: set[int]) -> Iterator[Problem]:
+    """Keys given twice in one mapping, which YAML itself takes in silence."""
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))  # an alias leads to a node again, perhaps from inside itself
+    lines: dict[tuple[str, str], int] = {}
+    for entry in node.value:
+        if isinstance(node, yaml.MappingNode):
+            key, entry = entry
+            line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+            if name in lines:
+                what, remedy = f"`{key.value}` is given twice", f"keep this or the one in line {lines[name]}"
+                yield Problem(f"{path}:{line}", what, remedy)
+            lines[name] = line
+        yield from _repeated(path, entry, seen)
 
 
 def _problem(path: Path, node: Any, entry: dict[str, Any]) -> Problem:

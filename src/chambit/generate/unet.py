@@ -12,6 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 
+def _zero(layer: nn.Conv2d) -> None:
+    """Have a layer begin as 0 whatever it is given."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class Residual(nn.Module):
     """Norm, scale and shift by the condition, two 3 x 3 convolutions, skip."""
 
@@ -23,7 +29,7 @@ class Residual(nn.Module):
         self.norm2 = nn.GroupNorm(8, out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
+        _zero(self.conv2)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -41,7 +47,7 @@ class Attention(nn.Module):
         self.norm = nn.GroupNorm(8, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
+        _zero(self.out)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, c, h, w = x.shape
@@ -79,7 +85,7 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(8, width)
         # the map is given again at the end: a short path learns within few steps what it does to the image
         self.exit = nn.Conv2d(width + maps, channels, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
+        _zero(self.exit)
         frequencies = torch.exp(-math.log(1000.0) * torch.arange(32) / 31) * 1000.0
         self.register_buffer("frequencies", frequencies, persistent=False)
 

@@ -68,7 +68,13 @@ class Auroc(NamedTuple):
 
     @classmethod
     def of(cls, scores: np.ndarray, positive: np.ndarray) -> "Auroc":
-        """Prepare scores float (n,) and truth bool (n,)."""
+        """Prepare scores float (n,) and truth bool (n,).
+
+        Raises:
+            ValueError: when a score is not a number; sorting would give it a rank.
+        """
+        if not np.isfinite(scores).all():
+            raise ValueError("scores must be finite")
         order = np.argsort(scores, kind="stable")
         ordered = scores[order]
         starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

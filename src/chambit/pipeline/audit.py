@@ -1,6 +1,6 @@
 """Audit: the same evidence for a synthetic set that somebody else made; images only, no generator."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from chambit.core.study import Run
 from chambit.images.imageset import ImageSet
 from chambit.pipeline import closing, examining, making, plan
 from chambit.pipeline.plan import Made, Planned
-from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of
+from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of, writable
 from chambit.prepare import intake
 from chambit.prepare.split import proof, proof_lines
 from chambit.review import policy as policies
@@ -58,7 +58,8 @@ def request(
         try:
             intake.files(source)
         except InputError as error:
-            problems += error.problems or [Problem(f"--{role}", error.summary)]
+            found = error.problems or [Problem(f"--{role}", error.summary)]
+            problems += [problem for problem in found if problem not in problems]
     if problems:
         raise InputError(f"The inputs have {len(problems)} problem(s).", problems)
     return Request(sources, loaded, margin or loaded.margins["auroc"].value, size, run)
@@ -78,6 +79,7 @@ def planned(wanted: Request) -> list[Planned]:
 def run(wanted: Request, out: Path, tell: Listener) -> closing.Closed:
     """Audit and write the files."""
     offline.guard()
+    writable(out)
     workshop = Workshop.at(out / WORK, engine_of(wanted.run), tell)
     try:
         made = plan.run(workshop, planned(wanted))
@@ -113,6 +115,8 @@ def _roles(wanted: Request, made: Made) -> Step:
 
     def run(context: Context) -> Outputs:
         tables = {role: context.store.get_table(key) for role, key in inputs.items()}
+        if problems := intake.check_classes(tables["train"], 2):
+            raise InputError("The training images cannot be used.", problems)
         note = "given"
         if "auxiliary" not in tables and "test" in tables:
             tables["auxiliary"], note = tables["test"], "the test images"
@@ -163,6 +167,7 @@ def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, Imag
         phantom=False,
         study_digest=identity,
         attempt=1,
+        attempts=1,
         produced=_date(workshop, identity),
         attached={},
         facts={
@@ -194,12 +199,17 @@ def _date(workshop: Workshop, identity: str) -> str:
     return closing.today()
 
 
-def source_of(path: Path, labels: Path | None, names: Mapping[str, str], role: str) -> intake.Source:
-    """Where one role's images are; `FILE.npz#part` names a part of an archive."""
+def source_of(
+    path: Path, labels: Path | None, names: Mapping[str, str], role: str, others: Iterable[Path] = ()
+) -> intake.Source:
+    """Where one role's images are; `FILE.npz#part` names a part of an archive.
+
+    `others` are the folders of the other roles, of which the same labels file may speak.
+    """
     base, mark, part = str(path).partition("#")
     if mark and base.endswith(".npz"):
         path = Path(base)
     else:
         part = ""
     used = labels if labels is not None and role != "synthetic" else None
-    return intake.Source(path.resolve(), part, used, names)
+    return intake.Source(path.resolve(), part, used, names, tuple(other.resolve() for other in others))

@@ -3,12 +3,12 @@
 import io
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from chambit.core.store import write_atomically
 from chambit.images.imageset import ImageSet
 
 NOTICE = "AI-generated synthetic image; not for diagnosis. 인공지능으로 생성한 합성영상, 진단용 아님."
@@ -20,24 +20,29 @@ def write(folder: Path, images: ImageSet) -> None:
     The folder is made beside and renamed, so it holds the whole candidate or the earlier one. `labels.csv` has file,
     subject (the image itself), label, and the sha256 of the pixels under which the evidence knows the image.
     """
-    stamp = folder / "labels.csv"
     table = images.table
     names = [f"{_safe(label)}/{name}.png" for name, label in zip(table["id"], table["label"], strict=True)]
     labels = table.select(pl.Series("file", names), "subject", "label", "sha256")
     buffer = io.BytesIO()
     labels.write_csv(buffer)
-    if stamp.exists() and stamp.read_bytes() == buffer.getvalue() and all((folder / name).exists() for name in names):
+    files = {"labels.csv": buffer.getvalue()}
+    for at, pixels in images.blocks():
+        files |= {names[i]: _png(image) for i, image in zip(at, pixels, strict=True)}
+    if _holds(folder, files):
         return
     making = folder.with_name(folder.name + ".making")
     shutil.rmtree(making, ignore_errors=True)
-    for at, pixels in images.blocks():
-        for i, image in zip(at, pixels, strict=True):
-            path = making / names[i]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_png(image))
-    write_atomically(making / "labels.csv", buffer.getvalue())
+    for name, data in files.items():
+        (making / name).parent.mkdir(parents=True, exist_ok=True)
+        (making / name).write_bytes(data)
     shutil.rmtree(folder, ignore_errors=True)
     making.rename(folder)
+
+
+def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether the folder holds these files with these bytes and nothing else."""
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return there == set(files) and all((folder / name).read_bytes() == data for name, data in files.items())
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -53,4 +58,5 @@ def _png(image: np.ndarray) -> bytes:
 
 def _safe(label: str) -> str:
     """A folder name for a label: letters, digits, dot, dash and underscore of any script."""
-    return re.sub(r"[^\w.-]+", "_", label) or "unlabelled"
+    name = re.sub(r"[^\w.-]+", "_", label)
+    return name if name.strip(".") else "unlabelled"

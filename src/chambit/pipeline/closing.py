@@ -34,6 +34,7 @@ class Facts(NamedTuple):
     phantom: bool
     study_digest: str
     attempt: int
+    attempts: int
     produced: str
     attached: Mapping[str, str]
     facts: Mapping[str, str]
@@ -68,6 +69,7 @@ def close(
         "policy": {"name": policy.name, "version": policy.version, "digest": policy.digest},
         "chambit": __version__,
         "attempt": facts.attempt,
+        "attempts": facts.attempts,
     }
     _write(out / "verdict.json", _json(summary))
     buffer = io.BytesIO()
@@ -211,7 +213,7 @@ def _bundle(
         produced=facts.produced,
         version=__version__,
         attempt=facts.attempt,
-        attempts=facts.attempt,
+        attempts=facts.attempts,
         phantom=facts.phantom,
         study_digest=facts.study_digest,
         policy={"name": policy.name, "version": str(policy.version), "digest": policy.digest},

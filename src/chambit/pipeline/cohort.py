@@ -85,7 +85,11 @@ def _phantoms(study: Study, phantoms: Phantoms, folder: Path) -> Step:
             for first in range(0, phantoms.patients, PATIENTS_A_CHUNK)
         }  # fmt: skip
         sizes = {key: task["count"] for key, task in tasks.items()}
-        made = context.map(_draw, tasks, unit="patients", sizes=sizes)
+
+        def still(_: str, output: str) -> bool:
+            return all((folder / row["file"]).exists() for row in context.store.get_json(output))
+
+        made = context.map(_draw, tasks, unit="patients", sizes=sizes, still=still)
         rows = [row for key in made.values() for row in context.store.get_json(key)]
         labels = pl.DataFrame(rows).drop("sha256")
         buffer = io.BytesIO()
@@ -93,7 +97,9 @@ def _phantoms(study: Study, phantoms: Phantoms, folder: Path) -> Step:
         write_atomically(folder / "labels.csv", buffer.getvalue())
         return {"files": context.store.put_json(rows)}
 
-    return Step("phantoms", "1", options, {}, run, study.seed, round(phantoms.patients * 1.7))
+    # the files lie outside the store: someone may have removed them
+    present = (folder / "labels.csv").exists
+    return Step("phantoms", "1", options, {}, run, study.seed, round(phantoms.patients * 1.7), present)
 
 
 def _drawing() -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from chambit.core import digest, extensions
+from chambit.core.errors import InputError, Problem
 from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store
 from chambit.core.study import Study
@@ -87,6 +88,13 @@ def _sample(study: Study, made: Made) -> Step:
 
     def run(context: Context) -> Outputs:
         about = context.store.get_json(made["train"]["about"])
+        if unknown := sorted(set(wanted.shares or {}) - set(about["classes"])):
+            problem = Problem(
+                "recipe.sample.shares",
+                f"no training image has the class '{unknown[0]}'",
+                f"classes: {', '.join(about['classes'])}",
+            )
+            raise InputError("The sample cannot be drawn.", [problem])
         labels = allocate(wanted.images, wanted.shares or about["shares"], context.seed("labels"))
         tasks = {}
         for key, part in imageset.chunks(wanted.images, DRAWN_AT_ONCE):

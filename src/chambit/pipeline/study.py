@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from chambit.core import extensions, offline
-from chambit.core.errors import ChambitError, Problem, StudyError
+from chambit.core.errors import ChambitError, InputError, Problem, StudyError
 from chambit.core.evidence import Finding
 from chambit.core.steps import Engine, Listener, Workshop
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
@@ -56,14 +58,16 @@ def read(file: Path) -> Ready:
         if module is not None:
             given = (policy.settings.get(name, {}) if policy else {}) | options
             problems += check_options(f"{file}: recipe.refine.{name}", module.Options, given)
+    problems += _recipe_problems(file, study) if not problems else []
+    _collect(problems, lambda: extensions.load("chambit.core.engines", study.run.engine))
     margin = study.margins.auroc or (policy.margins["auroc"].value if policy else 0.0)
-    for name in study.measures:
+    for name in study.measures or examining.kinds():
         if name not in examining.kinds():
             known = ", ".join(sorted(examining.kinds()))
             problems.append(Problem(f"{file}: measures.{name}", "there is no such measure", f"there are: {known}"))
         elif policy is not None:
             module = extensions.load(examining.kinds()[name], name)
-            given = policy.settings.get(name, {}) | study.measures[name]
+            given = policy.settings.get(name, {}) | study.measures.get(name, {})
             given |= {"margin": margin} if "margin" in module.Options.model_fields else {}
             problems += check_options(f"{file}: measures.{name}", module.Options, given)
     for files in (study.cohort.files, study.cohort.test):
@@ -76,6 +80,24 @@ def read(file: Path) -> Ready:
 
 def _listed(file: Path, files: Files) -> list[intake.Entry]:
     return intake.files(cohort.source(file, files))
+
+
+def _recipe_problems(file: Path, study: Study) -> list[Problem]:
+    """Operations that cannot be applied to images of the study's size, as far as the size is known."""
+    cohort_files = study.cohort.files
+    size = cohort_files.size if cohort_files else (study.cohort.phantoms.pixels,) * 2 if study.cohort.phantoms else None
+    if size is None:
+        return []
+    pixels = np.zeros((1, *size), np.uint8)
+    for entry in study.recipe.refine:
+        name, options = next(iter(entry.items()))
+        module = extensions.load(making.REFINE, name)
+        if module.geometry:
+            try:
+                pixels = module.apply(pixels, module.Options.model_validate(options))
+            except ValueError as error:
+                return [Problem(f"{file}: recipe.refine.{name}", str(error), "cut less, or work on larger images")]
+    return []
 
 
 def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
@@ -126,6 +148,7 @@ def estimate(ready: Ready, out: Path) -> list[Estimate]:
 def run(ready: Ready, out: Path, tell: Listener) -> closing.Closed:
     """Run what is missing, write the files, return the verdict."""
     offline.guard()
+    writable(out)
     workshop = Workshop.at(out / WORK, engine_of(ready.study.run), tell)
     try:
         attempt = _freeze(workshop, ready)
@@ -135,6 +158,17 @@ def run(ready: Ready, out: Path, tell: Listener) -> closing.Closed:
         return closing.close(workshop, out, made, sets, ready.policy, _facts(workshop, ready, made, sets, attempt))
     finally:
         workshop.close()
+
+
+def writable(out: Path) -> None:
+    """Refuse an output folder that is a file.
+
+    Raises:
+        InputError: naming it.
+    """
+    if out.exists() and not out.is_dir():
+        problem = Problem(str(out), "is a file, not a folder", "give another name with --out")
+        raise InputError("Nothing can be written there.", [problem])
 
 
 def _freeze(workshop: Workshop, ready: Ready) -> tuple[int, str]:
@@ -173,6 +207,7 @@ def _facts(
         phantom=study.source.kind == "phantoms",
         study_digest=study.digest,
         attempt=attempt[0],
+        attempts=len(workshop.ledger.events("study.frozen")),
         produced=attempt[1],
         attached=attached,
         facts=_key_facts(ready, sets),

@@ -33,12 +33,14 @@ class Source:
             `labels.csv` in the folder is used where there is one. Without any the class is the name of the
             sub-folder.
         class_names: other names for labels, for example `{"0": "normal"}`.
+        others: folders that the same labels file speaks of as well; its rows for them are no mistakes here.
     """
 
     path: Path
     part: str = ""
     labels: Path | None = None
     class_names: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def survey(source: Source) -> Survey:
         problems.append(Problem(str(path), f"part '{source.part}' is only for an .npz file", "leave `part` out"))
     table = source.labels or (path / "labels.csv" if (path / "labels.csv").is_file() else None)
     if table is not None:
-        found, beside, wrong = _labelled(table, path, found, beside)
+        found, beside, wrong = _labelled(table, path, found, beside, source.others)
         problems += wrong
     if problems:
         raise InputError(f"{path} cannot be taken in.", problems)
@@ -185,10 +187,14 @@ def _file(path: Path, part: str) -> list[Entry]:
 
 
 def _labelled(
-    table: Path, folder: Path, found: list[Entry], beside: list[str]
+    table: Path, folder: Path, found: list[Entry], beside: list[str], others: tuple[Path, ...]
 ) -> tuple[list[Entry], list[str], list[Problem]]:
     """Entries with what the labels file says; files it does not name are refused, its masks lie beside."""
     rows, problems = labels.read(table)
+    if others:
+        mine = {name for entry in found for name in (entry.name, entry.name.rsplit("/", 1)[-1])} | set(beside)
+        away = {name for other in others for name in _names(other)} - mine
+        rows = [row for row in rows if row.file not in away]
     masks = {plain(row.fields["mask"]): row for row in rows if row.fields.get("mask")}
     there = {entry.name for entry in found} | set(beside)
     lost = [
@@ -211,6 +217,12 @@ def _labelled(
         for entry in images
     ]
     return entries, beside, [*problems, *some(lost, table.name), *wrong]
+
+
+def _names(folder: Path) -> set[str]:
+    """Names by which a labels file may call the files of a folder: the path below it, and the bare name."""
+    paths = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return {plain(name) for path in paths for name in (path.relative_to(folder).as_posix(), path.name)}
 
 
 def _masked(entries: list[Entry], beside: list[str]) -> list[Entry]:

@@ -59,17 +59,28 @@ def load(name: str, beside: Path | None = None) -> Policy:
     """A built-in policy by name, or a YAML file by path (relative to `beside`).
 
     Raises:
-        StudyError: when there is none, or it is not a policy.
+        StudyError: when there is none, it is not a policy, or it lacks what every study needs.
     """
     path = FOLDER / f"{name}.yaml"
     if not path.exists():
         path = (beside or Path()) / name
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Policy.model_validate(raw)
+        policy = Policy.model_validate(raw)
     except OSError:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         problem = Problem(f"policy: {name}", "there is no such policy", f"use {known}, or the path of a YAML file")
         raise StudyError("The policy cannot be read.", [problem]) from None
+    except UnicodeDecodeError as error:
+        raise StudyError("The policy is not UTF-8.", [Problem(str(path), str(error), "save it as UTF-8")]) from None
     except (yaml.YAMLError, ValidationError) as error:
         raise StudyError("The policy is not valid.", [Problem(str(path), str(error))]) from None
+    lacking = [] if "auroc" in policy.margins else [Problem(str(path), "`margins.auroc` is missing", "add it")]
+    lacking += [
+        Problem(str(path), f"`{key}` is required and has no rule", f"add `rules.{key}`, or take it from `required`")
+        for key in policy.required
+        if key not in policy.rules
+    ]
+    if lacking:
+        raise StudyError("The policy is not valid.", lacking)
+    return policy

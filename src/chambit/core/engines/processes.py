@@ -1,15 +1,23 @@
 """Chunks spread over worker processes on this machine, one thread each."""
 
+import ctypes
 import multiprocessing
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import Any
 
 from chambit.core import offline
 from chambit.core.engines import _single
 from chambit.core.store import Store
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def _call(work: Callable[[Store, Any], str], root: Path, task: Any) -> str:
@@ -20,8 +28,38 @@ def _call(work: Callable[[Store, Any], str], root: Path, task: Any) -> str:
 def _begin(tally: Any) -> None:
     # Ctrl-C reaches the whole process group; only the coordinator answers it and then ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_coordinator()
     if tally is not None:
         offline.guard_worker(tally)
+
+
+def _end_with_coordinator() -> None:
+    """Have this worker end when its coordinator does, even when that was killed."""
+    coordinator = multiprocessing.parent_process()
+    assert coordinator is not None
+    if sys.platform == "linux":
+        # the kernel looks at the thread that started this worker: `Engine.map` is to be called by one that stays
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != coordinator.pid:
+            os._exit(1)  # it ended before the kernel was asked
+    else:
+        threading.Thread(target=_watch, args=(coordinator.sentinel,), daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have Ctrl-C wait: processes that start inside hold it too, until `_begin` has them ignore it."""
+    resource_tracker.ensure_running()  # lets Ctrl-C through when it starts, so it does that before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Engine:
@@ -55,8 +93,9 @@ class Engine:
         running: dict[Future[str], str] = {}
         with _single.environment():
             while True:
-                while len(running) < 2 * self.workers and (item := next(waiting, None)) is not None:
-                    running[self._pool.submit(_call, work, root, item[1])] = item[0]
+                with _interrupts_held():
+                    while len(running) < 2 * self.workers and (item := next(waiting, None)) is not None:
+                        running[self._pool.submit(_call, work, root, item[1])] = item[0]
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)

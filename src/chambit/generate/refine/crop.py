@@ -4,8 +4,10 @@
 step moved the AUROC from 0.853 to 0.923 (arXiv:2512.00428); its effect here is to be measured, not assumed.
 """
 
+from typing import Self
+
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from chambit.core.evidence import Frozen
 
@@ -30,6 +32,12 @@ class Options(Frozen):
         if not 0 <= share <= 0.9:
             raise ValueError("a share lies between 0% and 90%")
         return share
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Self:
+        if self.top + self.bottom > 0.9 or self.left + self.right > 0.9:
+            raise ValueError("top and bottom, and left and right, must leave at least 10 %")
+        return self
 
 
 def apply(pixels: np.ndarray, options: Options) -> np.ndarray:

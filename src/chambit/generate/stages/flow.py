@@ -82,7 +82,7 @@ def train(
     latents = codec.encode(pixels)
     maps = None
     if masks is not None:
-        maps = blocks(torch.from_numpy(masks.astype(np.float32)), options.block, MAPS)
+        maps = blocks(torch.from_numpy(masks.astype(np.float32)), options.block, _maps(options))
     labels = torch.tensor([list(classes).index(label) for label in images.labels])
     network = _network(context.seed("weights"), codec, len(classes), masks is not None, options)
     parameters = list(network.parameters())
@@ -160,7 +160,7 @@ def sample(
             for seed, has in zip(seeds, findings, strict=True)
         ]
         masks = np.stack(drawn)
-        maps = blocks(torch.from_numpy(masks), options.block, MAPS)
+        maps = blocks(torch.from_numpy(masks), options.block, _maps(options))
     label = torch.tensor(labels)
     nothing = torch.full_like(label, model.network.classes)
 
@@ -177,6 +177,10 @@ def sample(
         return model.codec.decode(flow.heun(predict, noise, options.heun)), masks
 
 
+def _maps(options: Options) -> int:
+    return min(MAPS, options.block)
+
+
 def _schedule(step: int, steps: int) -> float:
     """Warm-up over 50 steps, constant to 60 %, then linear to 2 %."""
     return min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (steps - step) / (0.4 * steps)))
@@ -188,7 +192,7 @@ def _network(seed: int, codec: Any, classes: int, with_masks: bool, options: Opt
     from chambit.generate.unet import UNet
 
     torch.manual_seed(seed % 2**31)
-    maps = MAPS * MAPS if with_masks else 0
+    maps = _maps(options) ** 2 if with_masks else 0
     network = UNet(len(codec.mean), classes, maps, options.width, options.depth)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 

@@ -219,7 +219,8 @@ def _control(
     rng: np.random.Generator,
 ) -> Control:
     """Hide altered copies of `hidden` training patients among the released images and run the test again."""
-    chosen = rng.permutation(one_each(exam, "train"))[: options.hidden]
+    count = min(options.hidden, len(found.score))
+    chosen = rng.permutation(one_each(exam, "train"))[:count]
     copies = plant(plant(exam["train"].take(chosen).grey(), "jpeg50", rng), "noise5", rng)
     hidden = search.describer.nearest(copies, search.reference, group)
     place = rng.permutation(len(found.score))[: len(copies)]

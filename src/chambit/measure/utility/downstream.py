@@ -194,6 +194,8 @@ def _missing(exam: Examination, options: Options) -> str:
         return "The training images have one class only; there is nothing to classify. Give labels (--labels CSV)."
     test = exam["test"].labels
     for label in sorted(train):
+        if (exam["train"].labels == label).sum() < 2:
+            return f"The training images have one image of class '{label}'; at least 2 are needed."
         if label not in made:
             return f"The synthetic set has no image of class '{label}'."
         count = len(np.unique(exam["test"].subjects[test == label]))

@@ -16,6 +16,7 @@ from chambit.measure import bands, interval
 from chambit.measure.examination import Examination, Result, not_run
 
 version = "1"
+FLOOR = 1e-3  # smallest scale of a feature, in its own unit: grey levels of [0, 1] or logarithms
 QUANTITIES = {"distance": "lower"}
 
 
@@ -100,7 +101,8 @@ def features(exam: Examination, extractor: str) -> tuple[np.ndarray, np.ndarray,
     """Real (train then holdout) and synthetic features on one scale, and each real image's role."""
     parts = {role: exam.features(role, extractor) for role in ("train", "holdout", "synthetic")}
     real = np.concatenate([parts["train"], parts["holdout"]])
-    scale = np.maximum(real.std(0), 1e-9)
+    # a feature that never varies in the real images (a black corner) must not blow up a grey level of difference
+    scale = np.maximum(real.std(0), FLOOR)
     roles = np.repeat(["train", "holdout"], [len(parts["train"]), len(parts["holdout"])])
     return real / scale, parts["synthetic"] / scale, roles
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chambit.core.evidence import Finding, Frozen
+from chambit.core.evidence import Finding, Frozen, Interval
 from chambit.measure import bands, interval
 from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.utility.frechet import features, lacking, sizes
@@ -58,6 +58,11 @@ def _squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum((x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2 * x @ y.T, 0))
 
 
+def _share(spread: Interval) -> Interval:
+    """A share lies between 0 and 1, and so does its interval."""
+    return spread.model_copy(update={"low": max(0.0, spread.low), "high": min(1.0, spread.high)})
+
+
 def measure(exam: Examination, options: Options) -> Result:
     """Precision and recall of the synthetic set against the unseen real images (holdout)."""
     name = f"precision_recall@{version}"
@@ -86,11 +91,13 @@ def measure(exam: Examination, options: Options) -> Result:
                 measure=name,
                 quantity=quantity,
                 value=values[which],
-                interval=interval.jackknife(
-                    values[which],
-                    left_out[:, which],
-                    options.level,
-                    f"jackknife over {options.blocks} groups of subjects",
+                interval=_share(
+                    interval.jackknife(
+                        values[which],
+                        left_out[:, which],
+                        options.level,
+                        f"jackknife over {options.blocks} groups of subjects",
+                    )
                 ),
                 n={"images per side": n, "k": options.k},
                 null=band.middle,
