@@ -1,5 +1,6 @@
 """`chambit audit`: the same evidence for a synthetic set that somebody else made."""
 
+import math
 from pathlib import Path
 
 import click
@@ -79,6 +80,8 @@ def command(
     Each DIR is a folder of images (class sub-folders, or --labels), a folder of DICOM files, or a MedMNIST-style .npz;
     one part of an .npz is named as FILE.npz#train.
     """
+    if margin is not None and math.isnan(margin):
+        raise click.BadParameter("not a number", param_hint="--margin")
     from chambit.core.study import Run
     from chambit.pipeline import audit as pipeline
 

@@ -31,6 +31,9 @@ TURNS = (
     "mirrored 180",
     "mirrored 270",
 )
+# Measured on phantoms at 64 pixels and on real chest images at 28: with 256 axes of the pixels the noise of the last
+# ones hid half-size and noisy copies of the small images; with 64 axes of the spectrum copies moved by 5 % were lost.
+PIXEL_AXES, SPECTRUM_AXES = 64, 128
 DETECTORS = ("correlation", "whitened", "mellin")
 
 
@@ -90,7 +93,12 @@ class Describer:
     @classmethod
     def fit(cls, images: np.ndarray, subjects: np.ndarray) -> "Describer":
         """Learn from auxiliary images float32 (N, H, W), N at least 50, of at least two subjects."""
-        raw = cls(_whitening(_standard(shrink(images))), _whitening(_mellin(images)), np.zeros(3), np.ones(3))
+        raw = cls(
+            _whitening(_standard(shrink(images)), PIXEL_AXES),
+            _whitening(_mellin(images), SPECTRUM_AXES),
+            np.zeros(3),
+            np.ones(3),
+        )
         described = raw.describe(images)
         other = subjects[:, None] != subjects[None, :]
         nearest = np.stack([np.where(other, scores, -2).max(1) for scores, _ in raw.compare(images, described)], axis=1)
@@ -165,7 +173,7 @@ class Nearest:
     detector: np.ndarray
 
 
-def _whitening(vectors: np.ndarray, most: int = 256) -> Whitening:
+def _whitening(vectors: np.ndarray, most: int) -> Whitening:
     mean = vectors.mean(0)
     values, axes = np.linalg.eigh(np.cov(vectors - mean, rowvar=False))
     keep = min(most, len(vectors) // 2)

@@ -25,7 +25,7 @@ class Condition(Frozen):
 class Rule(Frozen):
     """How one quantity is judged."""
 
-    passes: tuple[Condition, ...] = Field(alias="pass")
+    passes: tuple[Condition, ...] = Field(alias="pass", min_length=1)
     conditional: tuple[Condition, ...] = ()
     otherwise: Verdict = Verdict.FAIL
     condition: dict[Literal["ko", "en"], str] = Field(default_factory=dict)

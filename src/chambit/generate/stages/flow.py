@@ -22,7 +22,7 @@ from chambit.core.store import Store
 from chambit.generate import lesions
 from chambit.images.imageset import ImageSet
 
-version = "1"
+version = "2"
 MAPS = 3  # the mask's condition: its lowest 3 x 3 block coefficients on the grid of latents
 
 

@@ -28,7 +28,7 @@ from chambit.measure.examination import Examination, Pair, Result, not_run
 from chambit.measure.plants import FAMILIES, plant
 from chambit.measure.search import Search, lacking
 
-version = "3"
+version = "4"
 QUANTITIES = {"exact": "lower", "flagged": "lower", "rate_bound": "lower"}
 
 
@@ -132,9 +132,10 @@ def measure(exam: Examination, options: Options) -> Result:
     common = {"measure": name, "n": sizes, "direction": "lower", "control": control, "inputs": inputs}
     count, bound = int(flagged.sum()), _bound(int(flagged.sum()), len(p), families, options)
     low, high = interval.clopper_pearson(count, len(p), options.level)
+    exact, exact_control = _exact(exam, synthetic)
     findings = (
-        # a match of pixels needs no control: it is a copy whatever else this run missed
-        Finding(quantity="exact", value=_exact(exam, synthetic), null=0.0, unit="images", **common | {"control": None}),
+        # a match of pixels is a copy, whatever the search has missed: it has a control of its own
+        Finding(quantity="exact", value=exact, null=0.0, unit="images", **common | {"control": exact_control}),
         Finding(
             quantity="flagged",
             value=count,
@@ -202,24 +203,38 @@ def _benjamini_hochberg(p: np.ndarray, q: float) -> int:
     return int(stats.false_discovery_control(p, method="bh").__le__(q).sum())
 
 
-def _exact(exam: Examination, nearest: Nearest) -> int:
+def _exact(exam: Examination, nearest: Nearest) -> tuple[int, Control]:
     """Synthetic images that are pixel for pixel a training image, as it is or in one of the other seven turns.
 
     Every turn of every training image is looked up by its digest at 16 bits; and each image is held against its
     nearest training image in the best turn, where no pixel more than half a grey level of 8 bits away is a copy saved
-    with fewer bits.
+    with fewer bits. The look-up has a control of its own: training images planted in all eight turns.
     """
     known = set(exam["train"].full_scale_digests())
     train, half = exam["train"].grey(), 0.5 / 255 + 1e-6
     count = 0
     for at, pixels in exam["synthetic"].blocks():
         full = full_scale(pixels)
-        turns = [turned(full, turn) for turn in range(8)]
+        found = _looked_up(full, known)
         for i, place in enumerate(at):
-            same = any(digest.of_array(np.ascontiguousarray(turn[i])) in known for turn in turns)
-            mine, real = turns[nearest.turn[place, 0]][i] / np.float32(65535), train[nearest.index[place, 0]]
-            count += same or (mine.shape == real.shape and bool(np.abs(mine - real).max() <= half))
-    return count
+            mine = turned(full[i : i + 1], int(nearest.turn[place, 0]))[0] / np.float32(65535)
+            real = train[nearest.index[place, 0]]
+            count += found[i] or (mine.shape == real.shape and bool(np.abs(mine - real).max() <= half))
+    _, first = next(exam["train"].blocks())
+    planted = [turned(full_scale(first[k % len(first)][None]), k) for k in range(8)]
+    seen = sum(int(_looked_up(np.ascontiguousarray(image), known)[0]) for image in planted)
+    return count, Control(
+        name="training images planted in all eight turns",
+        expected="8 of 8 found",
+        observed=f"{seen} of 8 found",
+        fired=seen == 8,
+    )
+
+
+def _looked_up(images: np.ndarray, known: set[str]) -> list[bool]:
+    """Whether each image uint16 (N, H, W) is, in one of its eight turns, among the known digests."""
+    turns = [turned(images, turn) for turn in range(8)]
+    return [any(digest.of_array(np.ascontiguousarray(turn[i])) in known for turn in turns) for i in range(len(images))]
 
 
 def _fresh(exam: Examination, search: Search, calibration: np.ndarray, alpha: float) -> dict[str, int]:
