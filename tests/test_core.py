@@ -3,6 +3,8 @@
 import hashlib
 import importlib.metadata
 import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -446,3 +448,32 @@ def test_the_guard_is_not_fooled_by_names(host: str) -> None:
             print(type(error))
     """
     assert python(textwrap.dedent(code)) == "refused\n"
+
+
+GUARDED_WORKERS = """
+import socket, sys
+from pathlib import Path
+from chambit.core import offline
+from chambit.core.engines.processes import Engine
+
+def reach(store, task):
+    socket.create_connection(("192.0.2.1", 9), timeout=0.2)  # TEST-NET-1, reserved for documentation
+
+if __name__ == "__main__":
+    offline.guard()
+    engine = Engine(1)
+    try:
+        list(engine.map(reach, {"one": 1}, Path(sys.argv[1])))
+    except offline.EgressError as error:
+        print("refused", "192.0.2.1" in str(error), offline.attempts())
+    engine.close()
+"""
+
+
+def test_workers_are_guarded_and_their_attempts_counted(tmp_path: Path) -> None:
+    script = tmp_path / "reach.py"
+    script.write_text(GUARDED_WORKERS, encoding="utf-8")
+    said = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert said.stdout.split() == ["refused", "True", "1"], said.stderr

@@ -1,4 +1,4 @@
-"""docs/mission.yaml: all rows are there, and what they name as proof exists."""
+"""docs/mission.yaml: all rows are there, what they name as proof exists; and rows that no other file shows."""
 
 import ast
 import re
@@ -11,6 +11,13 @@ import pytest
 import yaml
 
 from chambit.cli import COMMANDS
+from chambit.core.evidence import Verdict
+from chambit.pipeline import closing
+from chambit.pipeline.study import PURPOSE
+from chambit.report.dossier import render
+from chambit.review import policy
+from chambit.review.verdict import judge
+from test_dossier import INDICATORS, bundle, evidence, seen
 
 ROOT = Path(__file__).resolve().parents[1]
 STATUSES = {"shown", "built", "todo", "record", "context"}
@@ -109,3 +116,48 @@ def test_the_notice_stands_on_the_dossier() -> None:
     page = (ROOT / "src/chambit/report/templates/head.html.j2").read_text(encoding="utf-8")
     assert "합성데이터입니다. 진단에 쓸 수 없습니다." in page
     assert "synthetic and not for diagnosis" in page
+
+
+# --- rows that no other file shows
+
+
+def test_similar_and_different_are_the_two_headlines() -> None:
+    """A07: before anything else on the page, the loss against real training and the flagged copies."""
+    loss, copies = evidence("downstream.loss", Verdict.PASS, 0.0187), evidence("copies.flagged", Verdict.FAIL, 321)
+    page = render(bundle(evidence=(copies, loss)))
+    top = page[: page.index('id="part-1"')]
+    similar, different = re.findall(r'<article class="headline">.*?</article>', top, re.DOTALL)
+    for block, title, value, other in ((similar, "Similar", "0.019", "321"), (different, "Different", "321", "0.019")):
+        text = seen(block, "en")
+        assert title in text
+        assert value in text
+        assert other not in text
+    blank = seen(render(bundle(evidence=())).split('id="part-1"')[0], "en")
+    assert "0.019" not in blank
+    assert blank.count("no evidence") >= 2
+
+
+def test_utility_is_indicator_5_and_the_misprint_is_noted() -> None:
+    """A43: cards 1 to 6 on the page, utility is the fifth, and the page says that the source prints it as (6)."""
+    page = render(bundle())
+    cards = re.findall(r'<article class="card" id="indicator-(\d)">.*?<h3>(.*?)</h3>', page, re.DOTALL)
+    assert [number for number, _ in cards] == list("123456")
+    assert "Utility" in cards[4][1]
+    assert "downstream.loss" in INDICATORS[4]["evidence"]
+    assert "misprints utility as “(6)”" in seen(page, "en")
+    assert "유용성을 “(6)”으로 잘못" in seen(page, "ko")
+
+
+def test_the_form_of_purpose_is_asked_for_and_not_judged() -> None:
+    """A39: an open field is a condition for people; any words fill it, and the page says that nobody checked them."""
+    fields = dict.fromkeys(PURPOSE, "x")
+    assert {"text", "recipients", "prohibited_uses"} <= set(fields)
+    given, rules = closing.stated("purpose", fields, PURPOSE), policy.load("default")
+    assert judge(given, rules).verdict is Verdict.PASS
+    for name in PURPOSE:
+        part = judge(closing.stated("purpose", fields | {name: ""}, PURPOSE), rules)
+        assert part.verdict is Verdict.CONDITIONAL
+        assert part.details["open"] == [name]
+    page = seen(render(bundle(attached={"purpose.text": "To teach students"})), "en")
+    assert "To teach students" in page
+    assert "its content was not checked" in page

@@ -97,21 +97,21 @@ def test_exact_copies_beat_everybody_else(describer: Describer, real: np.ndarray
 
 
 def test_the_scale_is_that_of_strangers(describer: Describer) -> None:
-    """0 is the middle and 1 the 99th percentile of each image's nearest of another subject, for every detector."""
+    """0 is the 80 % point of the nearest of another subject, 1 the mean excess above it, for every detector."""
     auxiliary = patients(100, 1, "a")
     compared = describer.compare(auxiliary.grey, describer.describe(auxiliary.grey))
     for scores, _ in compared:
         nearest = np.where(np.eye(100, dtype=bool), -np.inf, scores).max(1)
-        assert np.median(nearest) == pytest.approx(0, abs=1e-3)
-        assert np.quantile(nearest, 0.99) == pytest.approx(1, abs=1e-3)
+        assert np.quantile(nearest, 0.8) == pytest.approx(0, abs=1e-3)
+        assert nearest[nearest > 0].mean() == pytest.approx(1, abs=1e-2)
 
 
 def test_the_scale_does_not_count_the_same_subject() -> None:
-    """Two images of everybody: were they compared with each other, the middle would be that of copies."""
+    """Two images of everybody: were they compared with each other, the scale would be that of copies."""
     twice = patients(60, 4, "a", each=2)
     by_subject = Describer.fit(twice.grey, twice.subjects)
     by_image = Describer.fit(twice.grey, np.arange(120).astype(str))
-    assert (by_subject.middle[:2] < by_image.middle[:2] - 0.2).all()
+    assert (by_subject.start[:2] < by_image.start[:2] - 0.2).all()
 
 
 def test_the_search_depends_neither_on_batch_nor_on_order(describer: Describer, real: np.ndarray) -> None:

@@ -18,7 +18,6 @@ _attempts: list[str] = []
 _installed = False
 _workers: list[Any] = []  # one tally for each pool of workers started here
 _tally: Any = None  # in a worker: where its coordinator reads
-_GUARDED, _TRIED = 0, 1  # places in a tally
 
 
 class EgressError(ChambitError):
@@ -34,8 +33,8 @@ def guard() -> None:
 
 
 def tally() -> Any:
-    """Shared memory for workers about to be started: how many are guarded, how many connections they tried."""
-    _workers.append(multiprocessing.get_context("spawn").Array("Q", 2))
+    """Shared memory for workers about to be started: how many connections they tried."""
+    _workers.append(multiprocessing.get_context("spawn").Value("Q"))
     return _workers[-1]
 
 
@@ -44,32 +43,17 @@ def guard_worker(tally: Any) -> None:
     global _tally
     guard()
     _tally = tally
-    _count(_GUARDED)
 
 
 def attempts() -> int:
     """How many connections to other machines were tried since `guard`, here and in guarded workers."""
-    return len(_attempts) + _told(_TRIED)
+    # read past the lock: a worker that was ended while it held it must not stop the coordinator
+    return len(_attempts) + sum(int(tally.get_obj().value) for tally in _workers)
 
 
 def guarded() -> bool:
     """Whether `guard` is in force in this process."""
     return _installed
-
-
-def processes() -> int:
-    """How many processes are or were guarded: this one and its workers."""
-    return int(_installed) + _told(_GUARDED)
-
-
-def _told(place: int) -> int:
-    # read past the lock: a worker that was ended while it held the lock must not stop the coordinator
-    return sum(int(tally.get_obj()[place]) for tally in _workers)
-
-
-def _count(place: int) -> None:
-    with _tally.get_lock():
-        _tally.get_obj()[place] += 1
 
 
 def _local(host: str) -> bool:
@@ -96,5 +80,6 @@ def _hook(name: str, arguments: tuple[Any, ...]) -> None:
     if not _local(text):
         _attempts.append(text)
         if _tally is not None:
-            _count(_TRIED)
+            with _tally.get_lock():
+                _tally.get_obj().value += 1
         raise EgressError(f"A connection to {text} was refused: Chambit runs offline.")

@@ -114,7 +114,7 @@ class Pair(Frozen):
         synthetic, real: image ids.
         turn: which of the eight flips and quarter turns of the synthetic image fits the real one, an index in
             `descriptors.TURNS`.
-        score: fused similarity in calibrated units (0: median, 1: 99th percentile of unrelated subjects).
+        score: fused similarity, in mean excesses above the 80 % point of unrelated subjects.
         p: conformal p-value.
         flagged: whether p is at or below the policy's level.
     """

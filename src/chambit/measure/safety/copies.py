@@ -28,7 +28,7 @@ from chambit.measure.examination import Examination, Pair, Result, not_run
 from chambit.measure.plants import FAMILIES, plant
 from chambit.measure.search import Search, lacking
 
-version = "4"
+version = "5"
 QUANTITIES = {"exact": "lower", "flagged": "lower", "rate_bound": "lower"}
 
 

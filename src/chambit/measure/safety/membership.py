@@ -28,7 +28,7 @@ from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.plants import plant
 from chambit.measure.search import Search, lacking, one_each
 
-version = "2"
+version = "3"
 GRID = (5, 10, 20, 50, 100, 200)
 QUANTITIES = {"p": "higher", "excess": "lower"}
 
