@@ -28,7 +28,7 @@ FINAL = "visible_mark"
 def planned(study: Study, policy: Policy) -> list[Planned]:
     """The steps from a split cohort to refined sets of every role."""
     return [
-        Planned("train", lambda made: _train(study, made), _steps(stage_options(study)), "steps", 6.0, 15),
+        Planned("train", lambda made: _train(study, made), _steps(stage_options(study)), "steps", 12.0, 15),
         Planned("sample", lambda made: _sample(study, made), study.recipe.sample.images, "images", 60.0, 10),
         Planned(
             "refine",

@@ -11,7 +11,9 @@ import numpy as np
 from chambit.core import extensions, offline
 from chambit.core.errors import ChambitError, InputError, Problem, StudyError
 from chambit.core.evidence import Finding
+from chambit.core.ledger import Ledger
 from chambit.core.steps import Engine, Listener, Workshop
+from chambit.core.store import Store
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
 from chambit.images.imageset import ImageSet
 from chambit.pipeline import candidate, closing, cohort, examining, making, plan
@@ -55,7 +57,8 @@ def read(file: Path) -> Ready:
     for entry in study.recipe.refine:
         name, options = next(iter(entry.items()))
         module = _collect(problems, partial(extensions.load, making.REFINE, name))
-        if module is not None:
+        # a detector's settings are the policy's: without a policy its options cannot be checked
+        if module is not None and (policy is not None or module.geometry):
             given = (policy.settings.get(name, {}) if policy else {}) | options
             problems += check_options(f"{file}: recipe.refine.{name}", module.Options, given)
     problems += _recipe_problems(file, study) if not problems else []
@@ -137,8 +140,10 @@ def folder_of(ready: Ready, out: Path | None) -> Path:
 
 
 def estimate(ready: Ready, out: Path) -> list[Estimate]:
-    """What is done and what the rest will take."""
-    workshop = Workshop.at(out / WORK, engine_of(Run(engine="inline")), lambda _: None)
+    """What is done and what the rest will take; leaves nothing behind where nothing has run."""
+    work = out / WORK
+    ledger = Ledger.beside(work) if work.is_dir() else Ledger("sqlite://")
+    workshop = Workshop(work, engine_of(Run(engine="inline")), lambda _: None, ledger, Store(work))
     try:
         return plan.estimate(workshop, planned(ready, out))
     finally:
