@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from chambit.core import digest
 from chambit.core.ledger import Ledger
+from chambit.prepare import intake
 from chambit.review import policy
 from tinystudy import MEASURED, STUDY, chambit, evidence, step_outputs, write_study
 
@@ -140,7 +141,10 @@ def test_the_candidate_is_what_the_evidence_speaks_of(once: Path) -> None:
         assert pixels.shape == (24, 32)  # a quarter cut off the bottom
         assert digest.of_array(pixels.astype(np.uint16)) == row["sha256"]
         assert path.parent.name == row["label"]
-        assert listed[f"{row['label']}/{path.name}"]["sha256"] == row["sha256"]
+        assert listed[f"{row['label']}/{path.name}"]["pixels_sha256"] == row["sha256"]
+    # and it can be handed to `chambit audit` as it is
+    labels = [entry.label for entry in intake.files(intake.Source(once / "candidate"))]
+    assert sorted(labels) == sorted(row["label"] for row in table.values())
 
 
 def test_an_image_can_be_made_again_alone(once: Path) -> None:

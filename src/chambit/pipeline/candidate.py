@@ -18,11 +18,11 @@ def write(folder: Path, images: ImageSet) -> None:
     """Write the images that the evidence speaks of, byte for byte the same on every run.
 
     The folder is made beside and renamed, so it holds the whole candidate or the earlier one. `labels.csv` has file,
-    subject (the image itself), label, and the sha256 of the pixels under which the evidence knows the image.
+    subject (the image itself), label, and the SHA-256 of the pixels under which the evidence knows the image.
     """
     table = images.table
     names = [f"{_safe(label)}/{name}.png" for name, label in zip(table["id"], table["label"], strict=True)]
-    labels = table.select(pl.Series("file", names), "subject", "label", "sha256")
+    labels = table.select(pl.Series("file", names), "subject", "label", pixels_sha256="sha256")
     buffer = io.BytesIO()
     labels.write_csv(buffer)
     files = {"labels.csv": buffer.getvalue()}
