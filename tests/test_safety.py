@@ -9,7 +9,7 @@ from scipy import stats
 
 from chambit.core.evidence import Evidence, Verdict
 from chambit.core.steps import Context
-from chambit.measure import descriptors, plants
+from chambit.measure import descriptors, plants, search
 from chambit.measure.descriptors import TURNS, Describer, shrink, turned
 from chambit.measure.examination import Result
 from chambit.measure.safety import copies, membership
@@ -165,7 +165,7 @@ def test_above_the_threshold_is_what_is_flagged(n: int, alpha: float) -> None:
     near = np.concatenate([calibration, calibration + 1e-9, calibration - 1e-9])
     flagged = copies._p_values(near, calibration) <= alpha
     assert flagged.any()
-    assert np.array_equal(flagged, near > copies._threshold(calibration, alpha))
+    assert np.array_equal(flagged, near > search.threshold(calibration, alpha))
 
 
 # --- nothing there

@@ -285,3 +285,19 @@ def test_the_engine_a_study_asks_for(tmp_path: Path, engine: str, workers: int) 
 def test_a_recipe_that_must_fail_later_is_told_before(tmp_path: Path, recipe: dict[str, Any]) -> None:
     with pytest.raises(StudyError):
         pipeline.read(write_study(tmp_path, recipe=STUDY["recipe"] | recipe))
+
+
+def test_a_threshold_is_the_policys_alone(tmp_path: Path) -> None:
+    """A study may say how many seeds, not what counts as found."""
+    study = write_study(
+        tmp_path,
+        measures={"copies": {"compulsory_recall": 0.1, "alpha": 0.5}, "downstream": {"seeds": 1}},
+        recipe=STUDY["recipe"] | {"refine": [{"visible_mark": {"z": 1e9}}]},
+        policy="default",
+    )
+    with pytest.raises(StudyError) as caught:
+        pipeline.read(study)
+    told = str(caught.value)
+    for key in ("copies.compulsory_recall", "copies.alpha", "visible_mark.z"):
+        assert f"{key}: is set by the policy" in told
+    assert "downstream.seeds" not in told

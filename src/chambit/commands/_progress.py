@@ -18,7 +18,7 @@ class Teller:
     def __init__(self, bar: bool) -> None:
         self.bar = bar
         self.place = ""
-        self.began = self.printed = time.monotonic()
+        self.began = self.began_part = self.printed = time.monotonic()
         self.first = 0
 
     def __call__(self, event: Event) -> None:
@@ -64,4 +64,5 @@ def told() -> Iterator[Listener]:
     try:
         yield teller
     finally:
-        sys.stdout.flush()
+        if teller.bar:
+            click.echo()

@@ -55,6 +55,16 @@ class Search:
         return self.match(exam["train"].take(one_each(exam, "train")).grey()).score[:, HOLDOUT]
 
 
+def level(alpha: float, alpha_small: float, subjects: int) -> float:
+    """The level of a flag that a holdout of so many subjects allows: `alpha` needs 1 / alpha - 1 of them."""
+    return alpha if (subjects + 1) * alpha >= 1 else alpha_small
+
+
+def threshold(calibration: np.ndarray, alpha: float) -> float:
+    """The score a flagged image must exceed: the k-th largest of the sorted scores, k = floor(alpha (n + 1))."""
+    return float(calibration[-max(1, int(alpha * (len(calibration) + 1) + 1e-9))])
+
+
 def lacking(exam: Examination, least_auxiliary: int) -> str:
     """Why there can be no search, with the number needed, or "": the describer learns from the auxiliary images."""
     images = {"train": 1, "holdout": 1, "synthetic": 1, "auxiliary": least_auxiliary}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,8 @@ def read(file: Path) -> Ready:
         # a detector's settings are the policy's: without a policy its options cannot be checked
         if module is not None and (policy is not None or module.geometry):
             given = (policy.settings.get(name, {}) if policy else {}) | options
+            if policy is not None and not module.geometry:
+                problems += _not_the_studys(f"{file}: recipe.refine.{name}", policy, name, module, options)
             problems += check_options(f"{file}: recipe.refine.{name}", module.Options, given)
     problems += _recipe_problems(file, study) if not problems else []
     _collect(problems, lambda: extensions.load("chambit.core.engines", study.run.engine))
@@ -70,7 +73,9 @@ def read(file: Path) -> Ready:
             problems.append(Problem(f"{file}: measures.{name}", "there is no such measure", f"there are: {known}"))
         elif policy is not None:
             module = extensions.load(examining.kinds()[name], name)
-            given = policy.settings.get(name, {}) | study.measures.get(name, {})
+            chosen = study.measures.get(name, {})
+            problems += _not_the_studys(f"{file}: measures.{name}", policy, name, module, chosen)
+            given = policy.settings.get(name, {}) | chosen
             given |= {"margin": margin} if "margin" in module.Options.model_fields else {}
             problems += check_options(f"{file}: measures.{name}", module.Options, given)
     for files in (study.cohort.files, study.cohort.test):
@@ -79,6 +84,20 @@ def read(file: Path) -> Ready:
     if problems or policy is None:
         raise StudyError(f"The study {file} has {len(problems)} problem(s).", problems)
     return Ready(study, file, policy, margin)
+
+
+def _not_the_studys(
+    where: str, policy: Policy, name: str, module: ModuleType, options: dict[str, Any]
+) -> list[Problem]:
+    """Settings a study may not set: a threshold stands in the policy file and nowhere else."""
+    allowed = policy.study_may_set.get(name, ())
+    return [
+        Problem(
+            f"{where}.{key}", f"is set by the policy '{policy.name}', not by a study", "use a policy file of your own"
+        )
+        for key in options
+        if key in module.Options.model_fields and key not in allowed
+    ]
 
 
 def _listed(file: Path, files: Files) -> list[intake.Entry]:

@@ -46,6 +46,7 @@ class Policy(Frozen):
     version: int
     margins: dict[str, Margin]
     settings: dict[str, dict[str, Any]]
+    study_may_set: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     required: tuple[str, ...]
     rules: dict[str, Rule]
 

@@ -26,7 +26,7 @@ from chambit.measure import interval
 from chambit.measure.descriptors import DETECTORS, TURNS, Nearest, turned
 from chambit.measure.examination import Examination, Pair, Result, not_run
 from chambit.measure.plants import FAMILIES, plant
-from chambit.measure.search import Search, lacking
+from chambit.measure.search import Search, lacking, level, threshold
 
 version = "5"
 QUANTITIES = {"exact": "lower", "flagged": "lower", "rate_bound": "lower"}
@@ -86,7 +86,7 @@ def measure(exam: Examination, options: Options) -> Result:
     if reason := lacking(exam, options.least_auxiliary):
         return not_run(name, QUANTITIES, reason, sizes)
     search = Search.of(exam)
-    alpha = options.alpha if (subjects + 1) * options.alpha >= 1 else options.alpha_small
+    alpha = level(options.alpha, options.alpha_small, subjects)
     calibration = np.sort(search.holdout_to_train(exam))
     synthetic = search.nearest("synthetic")
     p = _p_values(synthetic.score[:, 0], calibration)
@@ -109,7 +109,7 @@ def measure(exam: Examination, options: Options) -> Result:
     details: dict[str, Any] = {
         "alpha": alpha,
         "alpha_full": options.alpha,
-        "threshold": _threshold(calibration, alpha),
+        "threshold": threshold(calibration, alpha),
         "expected": alpha * len(p),
         "holdout_subjects": subjects,
         "realised_fpr": list(interval.realised_rate(alpha, len(calibration))),
@@ -170,11 +170,6 @@ def _p_values(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     """Conformal p-values against sorted calibration scores."""
     at_least = len(calibration) - np.searchsorted(calibration, scores, side="left")
     return np.asarray((1 + at_least) / (len(calibration) + 1))
-
-
-def _threshold(calibration: np.ndarray, alpha: float) -> float:
-    """The score a flagged image must exceed: the k-th largest calibration score, k = floor(alpha (n + 1))."""
-    return float(calibration[-max(1, int(alpha * (len(calibration) + 1) + 1e-9))])
 
 
 def _recall(exam: Examination, search: Search, calibration: np.ndarray, alpha: float, options: Options) -> list[Plants]:

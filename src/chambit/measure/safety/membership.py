@@ -26,7 +26,7 @@ from chambit.core.evidence import Control, Finding, Frozen, Interval
 from chambit.measure import interval
 from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.plants import plant
-from chambit.measure.search import Search, lacking, one_each
+from chambit.measure.search import Search, lacking, level, one_each, threshold
 
 version = "3"
 GRID = (5, 10, 20, 50, 100, 200)
@@ -85,9 +85,9 @@ def measure(exam: Examination, options: Options) -> Result:
     blocks = max(1, round(subjects["train"] / subjects["holdout"]))
     group = _groups(exam, search, blocks)
     found = search.describer.nearest(exam["synthetic"].grey(), search.reference, group)
-    alpha = options.alpha if (subjects["holdout"] + 1) * options.alpha >= 1 else options.alpha_small
+    alpha = level(options.alpha, options.alpha_small, subjects["holdout"])
     calibration = np.sort(search.holdout_to_train(exam))
-    threshold = calibration[-max(1, int(alpha * (len(calibration) + 1) + 1e-9))]
+    cut = threshold(calibration, alpha)
     rng = np.random.default_rng(exam.context.seed("permutations"))
     people = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
     tests, excess = [], []
@@ -95,7 +95,7 @@ def measure(exam: Examination, options: Options) -> Result:
         ranking = rank(found.score[:, [block, -1]], found.index[:, [block, -1]], people, group == blocks, rng)
         n_train = len(np.unique(people[group == block]))
         tests.append(enrichment(ranking, n_train, subjects["holdout"], options.permutations, rng))
-        excess.append(_excess(ranking, float(threshold), n_train, subjects["holdout"], options.level))
+        excess.append(_excess(ranking, cut, n_train, subjects["holdout"], options.level))
     control = _control(exam, search, group, found, people, options, rng)
     worst = int(np.argmin([test.p for test in tests]))
     p = min(1.0, blocks * tests[worst].p)
@@ -134,7 +134,7 @@ def measure(exam: Examination, options: Options) -> Result:
             null=0.0,
             direction="lower",
             control=control,
-            details={"threshold": float(threshold), "alpha": alpha, **widest[2]},
+            details={"threshold": cut, "alpha": alpha, **widest[2]},
             inputs=inputs,
         ),
     )
