@@ -6,7 +6,7 @@ nor any learned detector. `auxiliary`: real, fits detectors and whitening. `test
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,17 @@ class Examination:
     Attributes:
         sets: role -> images; a role without images is absent.
         context: store, seeds, progress, and chunked `map` of the running step.
+        planted: near-duplicates that the generator itself made of training images, refined like the set: family ->
+            images, whose column `source` is the id of the training image. Empty where the generator is unknown.
+        probes: what the generator's own network says about real images: name of a score -> table with `id`, `role`
+            ('train', 'holdout' or 'auxiliary') and `score` (float64, larger means better known). Empty where the
+            generator is unknown.
     """
 
     sets: Mapping[str, ImageSet]
     context: Context
+    planted: Mapping[str, ImageSet] = field(default_factory=dict)
+    probes: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> ImageSet:
         return self.sets[role]

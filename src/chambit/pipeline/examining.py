@@ -8,7 +8,7 @@ from chambit.core.evidence import Finding
 from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store
 from chambit.images.imageset import ImageSet
-from chambit.measure.examination import Examination, Pair
+from chambit.measure.examination import ROLES, Examination, Pair
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
@@ -38,6 +38,7 @@ def planned(
     seed: int,
     images: int,
     source: str = "refine",
+    extras: Mapping[str, str] | None = None,
 ) -> list[Planned]:
     """One step per measure.
 
@@ -48,6 +49,7 @@ def planned(
         seed: the study's seed.
         images: synthetic images, for the estimate.
         source: the step whose outputs are the sets by role.
+        extras: 'planted' and 'probes' -> the step whose outputs they are, for measures that ask for them (`EXTRAS`).
     """
     steps = []
     for name, chosen in names.items():
@@ -55,21 +57,30 @@ def planned(
         items = 3 * options.seeds if name == "downstream" else images
 
         def build(made: Made, name: str = name, options: Any = options, items: int = items) -> Step:
-            return _measure(name, options, made[source], seed, items)
+            wanted = getattr(extensions.load(kinds()[name], name), "EXTRAS", ())
+            given = {kind: made[step] for kind, step in (extras or {}).items() if kind in wanted}
+            return _measure(name, options, made[source], given, seed, items)
 
         unit = "trainings" if name == "downstream" else "images"
         steps.append(Planned(f"measure {name}", build, items, unit, RATES.get(name, EXPECTED_RATE), 1))
     return steps
 
 
-def _measure(name: str, options: Any, sets: Mapping[str, str], seed: int, items: int) -> Step:
+def _measure(
+    name: str, options: Any, sets: Mapping[str, str], extras: Mapping[str, Mapping[str, str]], seed: int, items: int
+) -> Step:
     module = extensions.load(kinds()[name], name)
-    roles = ("train", "holdout", "auxiliary", "test", "synthetic")
-    inputs = {role: sets[role] for role in roles if role in sets}
+    inputs = {role: sets[role] for role in ROLES if role in sets}
+    inputs |= {f"{kind}/{key}": value for kind, given in extras.items() for key, value in given.items()}
 
     def run(context: Context) -> Outputs:
-        loaded = {role: ImageSet.load(context.store, key) for role, key in inputs.items()}
-        exam = Examination({role: images for role, images in loaded.items() if len(images)}, context)
+        loaded = {role: ImageSet.load(context.store, sets[role]) for role in ROLES if role in sets}
+        exam = Examination(
+            {role: images for role, images in loaded.items() if len(images)},
+            context,
+            {family: ImageSet.load(context.store, key) for family, key in extras.get("planted", {}).items()},
+            {score: context.store.get_table(key) for score, key in extras.get("probes", {}).items()},
+        )
         result = module.measure(exam, options)
         outputs = {
             "findings": context.store.put_json([finding.model_dump(mode="json") for finding in result.findings]),
