@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pytest
 from scipy import ndimage
 
 from chambit.core.engines import inline
@@ -16,6 +17,7 @@ from chambit.core.steps import Context, Step
 from chambit.core.store import Store
 from chambit.images.imageset import BLOCK, ImageSet, chunks, put_block
 from chambit.measure.examination import Examination, Result
+from chambit.measure.search import Search
 from chambit.pipeline import examining
 from chambit.review import policy
 from chambit.review.verdict import judge
@@ -27,11 +29,18 @@ SIDE = 32
 SMALL: dict[str, dict[str, Any]] = {
     "copies": {"least": 99, "plants": 20},
     "membership": {"least": 99, "permutations": 1000, "hidden": 20},
+    "attack": {"least": 99, "planted": 20, "splits": 50, "draws": 500},
+    "singling_out": {"least": 99, "planted": 20},
+    "linkability": {"least": 99, "planted": 20},
+    "inference": {"least": 99, "planted": 20},
+    "privacy_audit": {"least": 60, "planted": 1.0},
     "downstream": {"seeds": 2, "steps": 40, "draws": 300, "components": 20, "least_test": 20},
     "frechet": {"draws": 12, "blocks": 8},
     "kernel": {"draws": 20, "blocks": 10},
     "precision_recall": {"draws": 10, "blocks": 10},
     "exchangeability": {"draws": 200},
+    "text": {"heights": (8, 10), "contrasts": (0.5,), "plants": 2, "compulsory": 5, "identifiers": 4, "holdout": 20},
+    "composition": {},
 }
 
 
@@ -143,6 +152,19 @@ def measure(
     options = examining.options_of(name, POLICY, MARGIN, {**SMALL[name], **changes})
     module = examining.extensions.load(examining.kinds()[name], name)
     return module.measure(examination(context, given, seed, options, block_size), options)
+
+
+def remember_searches(patch: pytest.MonkeyPatch) -> None:
+    """Fit the search once for the same real images, however often they are measured: fitting is most of the time."""
+    whole, known = Search.of, dict[tuple[str, ...], Search]()
+
+    def of(exam: Examination) -> Search:
+        key = tuple(exam[role].digest for role in ("train", "holdout", "auxiliary"))
+        if key not in known:
+            known[key] = whole(exam)
+        return known[key]
+
+    patch.setattr(Search, "of", of)
 
 
 def by_key(result: Result) -> dict[str, Finding]:

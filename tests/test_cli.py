@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from chambit import __version__
 from chambit.cli import COMMANDS
+from chambit.commands import doctor
 from chambit.core import extensions
 from tinystudy import MEASURED, chambit, python, started, write_study
 
@@ -110,7 +112,8 @@ def test_plan_before_the_first_run(tmp_path: Path) -> None:
     assert said.code == 0
     rows = re.findall(r"^  (\S.*?) {2,}[\d,]+ (\S+) +(done|about \d+ s)$", said.out, re.MULTILINE)
     assert [name for name, _, _ in rows] == [
-        "phantoms", "intake", "split", "masks", "train", "sample", "refine", *(f"measure {name}" for name in MEASURED)
+        "phantoms", "intake", "split", "masks", "train", "sample", "refine", "near duplicates", "probes",
+        *(f"measure {name}" for name in MEASURED)
     ]  # fmt: skip
     assert {state for _, _, state in rows} & {"done"} == set()
 
@@ -118,7 +121,7 @@ def test_plan_before_the_first_run(tmp_path: Path) -> None:
 def test_plan_after_a_run_says_done(tiny: Path) -> None:
     said = chambit("plan", tiny / "study.yaml", "--out", tiny / "once")
     assert said.code == 0
-    assert said.out.count(" done\n") == 7 + len(MEASURED)
+    assert said.out.count(" done\n") == 9 + len(MEASURED)
     assert "about 0.0 min" in said.out
 
 
@@ -135,5 +138,18 @@ def test_doctor_says_what_it_found() -> None:
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, out + err
     assert "network guard      connections to other machines are refused" in out
-    for word in ("Python", "torch", "processor", "memory", "disk"):
+    for word in ("Python", "torch", "processor", "memory", "disk", "extra dp", "extra ocr"):
         assert word in out
+
+
+def test_doctor_knows_the_extras_and_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = {extra: [re.split("[<>=]", line)[0] for line in lines]
+              for extra, lines in project["optional-dependencies"].items()}  # fmt: skip
+    assert {extra: list(part.packages) for extra, part in doctor.EXTRAS.items()} == listed
+    monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "opacus" else "1.0")
+    private, reading = doctor._extras()
+    assert (private.good, private.needed, private.found) == (False, False, "not installed: opacus")
+    assert "chambit[dp]" in private.remedy
+    assert reading.good
+    assert "rapidocr 1.0" in reading.found

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
+from chambit.core.errors import ChambitError
 from chambit.core.evidence import Band, Control, Evidence, Interval, Verdict
-from chambit.report import pictures, wording
-from chambit.report.dossier import Bundle, Pair, render
+from chambit.measure.descriptors import turned
+from chambit.measure.plants import FAMILIES as FAMILIES_PLANTED
+from chambit.pipeline import gallery
+from chambit.pipeline.probing import FAMILIES as NEAR_DUPLICATES
+from chambit.report import pictures, planted, wording
+from chambit.report.dossier import RISK, Bundle, Pair, render
+from chambit.review import policy
 
 INDICATORS = wording.scheme()["indicators"]
 KNOWN = wording.words()["evidence"]
@@ -19,7 +25,7 @@ FAMILIES = [
     {"family": "exact", "planted": 40, "found": 40, "recall": 1.0, "low": 0.912, "high": 1.0}
     | {"compulsory": True, "covered": True},
     {"family": "noise15", "planted": 40, "found": 14, "recall": 0.35, "low": 0.206, "high": 0.517}
-    | {"compulsory": False, "covered": False},
+    | {"compulsory": False, "covered": False, "kind": "same"},
 ]
 DETAILS: dict[str, dict[str, object]] = {
     "downstream.loss": {
@@ -192,6 +198,47 @@ def test_every_verdict_renders_and_says_why() -> None:
         assert "phantom-tag" not in html.split("</style>")[1]
 
 
+def test_planted_families_stand_by_kind_and_what_is_not_covered_in_sentences(page: str) -> None:
+    kinds = planted.by_kind([{**FAMILIES[1], "family": name, "kind": kind} for name, kind in (
+        ("half", "part"), ("blur", "same"), ("odd", "new kind"), ("gamma_dark", "grey"))])  # fmt: skip
+    assert [kind.name.en for kind in kinds] == ["The same picture", "Grey values", "Parts and blends", "Other kinds"]
+    english = re.sub(r"\s+", " ", seen(page, "en").replace("\u00a0", " "))
+    assert "14 of 40 planted copies were found; the share that is found may be as low as 20.6 %." in english
+    assert "crops Not planted: whether one would have been found is not known." in english
+    korean = re.sub(r"\s+", " ", seen(page, "ko").replace("\u00a0", " "))
+    assert "심은 40장 가운데 찾은 것: 14장." in korean
+    assert re.search(r"잡음 15 % 아니요 40 14 .*?20\.6 % 덮지 못함", korean)
+    assert re.search(r"exact compulsory 40 40 .*?91\.2 % covered", english)
+
+
+def test_every_kind_of_planted_copy_has_a_name() -> None:
+    names = wording.words()["families"]
+    assert [family for family in FAMILIES_PLANTED if family not in names] == []
+    assert [family for family in NEAR_DUPLICATES if family not in names] == []
+    not_planted = policy.load("default").settings["copies"]["not_planted"]
+    assert [family for family in not_planted if family not in names] == []
+
+
+def test_two_readers_can_fill_in_each_pair(page: str) -> None:
+    assert page.count('type="radio" name="pair-1-1"') == page.count('type="radio" name="pair-1-2"') == 3
+    assert page.count('class="ini"') == page.count('class="day"') == 2
+    named = bundle().pairs[0].model_copy(update={"detector": "registered", "turn": 12})
+    html = render(bundle(pairs=(named, named.model_copy(update={"flagged": False}))))
+    assert "compared after alignment" in seen(html, "en")
+    assert "mirrored, inverted" in seen(html, "en")
+    assert "Flagged pairs" in seen(html, "en")
+    assert "for comparison by eye" in seen(html, "en")
+
+
+def test_every_piece_of_evidence_about_risk_is_mapped_or_named_as_unmapped(page: str) -> None:
+    table = seen(page[page.index('<table class="maps">') :].split("</table>")[0], "en")
+    for entry in INDICATORS:
+        if entry["id"] in RISK:
+            assert [key for key in entry["evidence"] if wording.name_of(key).en not in table] == []
+    for framework in ("WP29 216", "EDPB 28/2024", "EMA/90915/2016", "PIPC"):
+        assert framework in table
+
+
 def test_a_page_with_real_patients_says_that_it_must_not_leave() -> None:
     assert "Contains original images" in render(bundle(phantom=False))
     assert "Contains original images" not in render(bundle(phantom=False, pairs=(), pictures={}))
@@ -271,8 +318,16 @@ def test_yaml_has_no_duplicate_keys() -> None:
         return {loader.construct_object(k): loader.construct_object(v, deep=True) for k, v in node.value}
 
     Strict.add_constructor("tag:yaml.org,2002:map", unique)
-    path = Path(wording.__file__).parent / "words.yaml"
-    assert yaml.load(path.read_text(encoding="utf-8"), Strict)
+    files = sorted((Path(wording.__file__).parent / "words").glob("*.yaml"))
+    assert len(files) > 1
+    for path in files:
+        assert yaml.load(path.read_text(encoding="utf-8"), Strict)
+
+
+def test_words_that_stand_in_two_files_are_an_error() -> None:
+    twice = {"a.yaml": {"arms": {"real": 1}, "limits": [1]}, "b.yaml": {"arms": {"real": 2}, "limits": [1]}}
+    with pytest.raises(ChambitError, match=r"given twice(.|\n)*b\.yaml: arms\.real(.|\n)*b\.yaml: limits"):
+        wording.joined(twice)
 
 
 def test_pictures_are_deterministic_and_of_the_right_size() -> None:
@@ -281,6 +336,30 @@ def test_pictures_are_deterministic_and_of_the_right_size() -> None:
     sheet = pictures.contact_sheet(images, ["a", "b", "c", "d", "마"], columns=3, scale=2)
     assert sheet == pictures.contact_sheet(images, ["a", "b", "c", "d", "마"], columns=3, scale=2)
     assert sheet.startswith(b"\x89PNG")
-    assert pictures.pair(images[0], images[1]) != pictures.pair(images[0], images[1], aligned=images[0])
+    assert pictures.pair(images[0], images[1]) != pictures.pair(images[0], images[1], aligned=images[2])
     with pytest.raises(ValueError, match="5 images need 5 labels"):
         pictures.contact_sheet(images, ["a"], columns=3, scale=2)
+
+
+def _pattern(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.2 * np.sin(3 * y + 1) + 0.2 * np.cos(2 * x - y)
+
+
+@pytest.mark.parametrize("turn", range(16))
+def test_the_real_image_is_laid_under_the_synthetic_one(turn: int) -> None:
+    """A copy that was moved by a map, then turned and inverted, lies exactly where the real image is laid."""
+    rows, columns = 48, 40
+    frame = (rows, columns) if turn % 2 == 0 else (columns, rows)
+    y, x = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in (rows, columns)), indexing="ij")
+    real = _pattern(y, x)
+    affine = (0.7, 0.05, 0.1, -0.08, 0.8, -0.05)
+    y, x = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in frame), indexing="ij")
+    a, b, c, d, e, f = affine
+    moved = _pattern(a * y + b * x + c, d * y + e * x + f)  # what the turned synthetic image looks like
+    synthetic = next(
+        made for k in range(8) if np.array_equal(turned((made := turned(moved[None], k))[0][None], turn % 8)[0], moved)
+    )[0]
+    synthetic = 1 - synthetic if turn >= 8 else synthetic
+    laid = gallery.laid_under(real, synthetic.shape, turn, affine)
+    assert laid.shape == synthetic.shape == (rows, columns)
+    assert np.abs(laid - synthetic).max() < 2e-3

@@ -19,7 +19,7 @@ from chambit.core.engines import inline
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
-from chambit.generate import flow, lesions
+from chambit.generate import checkpoint, flow, lesions
 from chambit.generate.codec import Codec, blocks, dct_matrix, unblocks
 from chambit.generate.refine import crop, visible_mark
 from chambit.generate.stages import flow as stage
@@ -413,7 +413,7 @@ def test_guidance_changes_images(trained: tuple[Context, str]) -> None:
 def test_a_killed_training_goes_on_to_the_same_weights(trained: tuple[Context, str], tmp_path: Path) -> None:
     masked = "shapes" in trained[0].store.get_arrays(trained[1])
     kept: list[int] = []
-    keep = stage._Checkpoint.keep
+    keep = checkpoint.Checkpoint.keep
 
     def killed(self: Any, step: int) -> None:
         keep(self, step)
@@ -428,7 +428,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained: tuple[Context, s
     context = _context(tmp_path, stopped)
     images, masks = _cohort(context.store, masked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage._Checkpoint, "keep", killed)
+        patch.setattr(checkpoint.Checkpoint, "keep", killed)
         with pytest.raises(StoppedError):
             stage.train(context, images, masks, ["ill", "normal"], SMALL)
     assert kept == [4, 8]

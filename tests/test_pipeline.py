@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from PIL import Image as Pillow
 
 from chambit.core import digest
@@ -151,7 +150,7 @@ def test_an_image_can_be_made_again_alone(once: Path) -> None:
     from chambit.core.store import Store
     from chambit.generate.refine import crop
     from chambit.generate.stages import flow
-    from chambit.pipeline.making import _quantised
+    from chambit.pipeline.making import quantised
 
     store = Store(once / "work")
     outputs = {name: made for name, made in step_outputs(once).values()}
@@ -160,7 +159,7 @@ def test_an_image_can_be_made_again_alone(once: Path) -> None:
     options = flow.Options.model_validate(STUDY["recipe"]["train"]["flow"])
     label, masked = about["classes"].index(row["label"]), row["label"] in about["masked"]
     made, _ = flow.sample(store, outputs["train"]["weights"], [label], [int(row["seed"])], [masked], options)
-    alone = crop.apply(_quantised(made, about["bits"], about["dtype"]), crop.Options(bottom="25%"))[0]
+    alone = crop.apply(quantised(made, about["bits"], about["dtype"]), crop.Options(bottom="25%"))[0]
     with Pillow.open(once / "candidate" / row["label"] / f"{row['id']}.png") as picture:
         kept = np.asarray(picture).astype(np.float64)
     assert np.abs(alone - kept).max() <= 65535 / 255 + 1
@@ -172,8 +171,7 @@ def test_the_dossier_says_the_verdict_in_both_languages(once: Path) -> None:
     words = {"FAIL": ("불합격", "Fail"), "INVALID": ("무효", "Invalid"), "NOT_RUN": ("미실시", "Not run")}
     from chambit.report import wording
 
-    table = yaml.safe_load((Path(wording.__file__).parent / "words.yaml").read_text(encoding="utf-8"))
-    entry = _find(table, said) or dict(zip(("ko", "en"), words[said], strict=True))
+    entry = _find(wording.words(), said) or dict(zip(("ko", "en"), words[said], strict=True))
     assert any(text in html for text in _texts(entry) if _korean(text))
     assert any(text in html for text in _texts(entry) if not _korean(text))
     assert "http://" not in html.replace("http://www.w3.org", "")
@@ -209,18 +207,18 @@ def test_the_ledger_holds(once: Path) -> None:
         ledger.close()
     assert kinds[0] == "study.frozen"  # before the first measurement
     assert kinds[-1] == "evidence.closed"
-    assert kinds.count("step.done") == 7 + len(MEASURED)
+    assert kinds.count("step.done") == 9 + len(MEASURED)
 
 
 def test_a_second_run_does_nothing_and_changes_nothing(once: Path, copy: Path) -> None:
     before = {name: (copy / name).stat().st_mtime_ns for name in ("evidence.json", "images.parquet", "verdict.json")}
     said = chambit("run", once.parent / "study.yaml", "--out", copy)
     assert said.code == 0, said.err
-    assert said.out.count(": done before") == 7 + len(MEASURED)
+    assert said.out.count(": done before") == 9 + len(MEASURED)
     for name, stamp in before.items():
         assert (copy / name).read_bytes() == (once / name).read_bytes()
         assert (copy / name).stat().st_mtime_ns == stamp
-    assert len(step_outputs(copy)) == 7 + len(MEASURED)
+    assert len(step_outputs(copy)) == 9 + len(MEASURED)
     assert "Verdict: " in said.out
     assert chambit("run", once.parent / "study.yaml", "--out", copy, "--gate").code == 1
 

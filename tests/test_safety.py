@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from scipy import stats
 
 from chambit.core.evidence import Evidence, Verdict
 from chambit.core.steps import Context
-from chambit.measure import descriptors, plants, search
+from chambit.measure import finder, plants, search
 from chambit.measure.descriptors import TURNS, Describer, shrink, turned
 from chambit.measure.examination import Result
+from chambit.measure.finder import Finder, Found, squares
 from chambit.measure.safety import copies, membership
 from chambit.measure.safety.membership import Ranking, enrichment, rank
 from chambit.review.verdict import overall
@@ -205,10 +207,9 @@ def test_copies_say_what_they_rest_on(nothing: tuple[Result, Result]) -> None:
     assert [pair.score for pair in result.pairs] == sorted((pair.score for pair in result.pairs), reverse=True)
 
 
-def test_membership_is_seldom_small_where_nothing_is(
-    context: Context, describer: Describer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Describer, "fit", lambda images, subjects: describer)  # fitted once, on other patients
+def test_membership_is_seldom_small_where_nothing_is(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = Finder.fit(squares(patients(200, 3, "other").grey), 1.0)  # once, on other patients
+    monkeypatch.setattr(Finder, "fit", lambda population, aspect: fitted)
     p = [
         _value(measure(context, "membership", cohorts(seed), seed, permutations=400), "membership.p")
         for seed in range(50, 60)
@@ -278,9 +279,9 @@ def test_the_pairs_name_the_copy_and_its_original(leak: tuple[Result, Result]) -
 def test_the_bound_is_that_of_the_flags_over_the_recall() -> None:
     options = copies.Options.model_validate(
         {"alpha": 0.1, "alpha_small": 0.1, "least": 1, "least_auxiliary": 1, "plants": 1}
-        | {"compulsory": ("x", "y"), "compulsory_recall": 0.1, "covered_recall": 0.1, "likely": 0.1}
+        | {"compulsory": {"x": 0.1, "y": 0.1}, "covered_recall": 0.1, "likely": 0.1, "enough": 1}
     )
-    families = [copies.Plants(name, 1, 1, low, 1.0) for name, low in (("x", 0.9), ("y", 0.7), ("z", 0.0))]
+    families = [copies.Plants(name, "same", 1, 1, low, 1.0, 1) for name, low in (("x", 0.9), ("y", 0.7), ("z", 0.0))]
     upper = stats.binomtest(3, 100, alternative="less").proportion_ci(0.95, "exact").high
     assert copies._bound(3, 100, families, options) == pytest.approx(upper / 0.8)
     assert copies._bound(90, 100, families, options) == 1
@@ -355,11 +356,13 @@ def test_a_missing_role_is_not_run(context: Context, name: str, role: str) -> No
         assert role in evidence.because
 
 
-def _noise(self: Describer, queries: np.ndarray, reference: descriptors.Described) -> list:  # type: ignore[type-arg]
+def _noise(self: Finder, queries: np.ndarray, references: np.ndarray, group: np.ndarray) -> Found:
     """Scores that know nothing of the pictures."""
-    shape = (len(queries), len(reference.correlation))
-    rng = np.random.default_rng(int(queries.sum() * 1000) % 2**32)
-    return [(rng.normal(size=shape), np.zeros(shape, np.int8)) for _ in range(3)]
+    shape = (len(queries), int(group.max()) + 1, len(finder.DETECTORS))
+    rng = np.random.default_rng(int(queries.astype(np.float64).sum() * 1000) % 2**32)
+    index = np.stack([rng.choice(np.flatnonzero(group == g), (shape[0], shape[2])) for g in range(shape[1])], axis=1)
+    maps = np.broadcast_to(np.eye(2, 3, dtype=np.float32), (*shape[:2], 2, 3))
+    return Found(rng.normal(size=shape).astype(np.float32), index, np.zeros(shape, np.int8), maps)
 
 
 @pytest.mark.parametrize("name", ["copies", "membership"])
@@ -367,7 +370,7 @@ def test_a_blind_detector_is_invalid(context: Context, name: str, monkeypatch: p
     """Copies lie there; a detector that sees nothing must not say that nothing is there."""
     given = cohorts(74)
     given["synthetic"] += given["train"][:20].of(given["train"][:20].grey ** 1.1)
-    monkeypatch.setattr(Describer, "compare", _noise)
+    monkeypatch.setattr(Finder, "search", _noise)
     for evidence in judged(measure(context, name, given)).values():
         if evidence.key == "copies.exact":  # looked up by digest, not by the detector
             continue
@@ -380,16 +383,9 @@ def test_a_blind_detector_is_invalid(context: Context, name: str, monkeypatch: p
 def test_one_compulsory_family_that_is_missed_makes_it_invalid(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A detector that does not look at quarter turns finds all but one family."""
-    whole = Describer.compare
-
-    def unturned(self: Describer, queries: np.ndarray, reference: descriptors.Described) -> list:  # type: ignore[type-arg]
-        shape = (len(queries), len(reference.correlation))
-        seen = whole(self, queries, reference)
-        sideways = np.isin(seen[1][1], (1, 3, 5, 7))
-        return [(np.where(sideways, -5, score), np.zeros(shape, np.int8)) for score, _ in seen]
-
-    monkeypatch.setattr(Describer, "compare", unturned)
+    """A search that does not look at quarter turns finds all but one family."""
+    upright = tuple(replace(group, turns=tuple(t for t in group.turns if t % 2 == 0)) for group in finder.SCORED)
+    monkeypatch.setattr(finder, "SCORED", upright)
     result = measure(context, "copies", cohorts(75, synthetic=30), plants=10)
     finding = by_key(result)["copies.flagged"]
     assert finding.control is not None
@@ -529,12 +525,11 @@ def test_a_train_set_twice_the_holdout_is_cut_in_two(context: Context) -> None:
 
 
 def test_blocks_hold_whole_patients_in_about_equal_number(context: Context) -> None:
-    from chambit.measure.search import Search
     from examinations import examination
 
     given = cohorts(77) | {"train": patients(90, 5, "train", each=2)}
     exam = examination(context, given)
-    group = membership._groups(exam, Search.of(exam), 3)
+    group = membership._groups(exam, 3)
     assert (group[180:] == 3).all()
     mine = {name: set(group[:180][given["train"].subjects == name].tolist()) for name in given["train"].subjects}
     assert all(len(blocks) == 1 for blocks in mine.values())

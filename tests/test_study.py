@@ -291,13 +291,13 @@ def test_a_threshold_is_the_policys_alone(tmp_path: Path) -> None:
     """A study may say how many seeds, not what counts as found."""
     study = write_study(
         tmp_path,
-        measures={"copies": {"compulsory_recall": 0.1, "alpha": 0.5}, "downstream": {"seeds": 1}},
+        measures={"copies": {"covered_recall": 0.1, "alpha": 0.5}, "downstream": {"seeds": 1}},
         recipe=STUDY["recipe"] | {"refine": [{"visible_mark": {"z": 1e9}}]},
         policy="default",
     )
     with pytest.raises(StudyError) as caught:
         pipeline.read(study)
     told = str(caught.value)
-    for key in ("copies.compulsory_recall", "copies.alpha", "visible_mark.z"):
+    for key in ("copies.covered_recall", "copies.alpha", "visible_mark.z"):
         assert f"{key}: is set by the policy" in told
     assert "downstream.seeds" not in told

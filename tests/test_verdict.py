@@ -252,7 +252,9 @@ def test_whatever_fails_the_stricter_condition_may_still_meet_the_wider_one() ->
         for first, second in zip(rule.passes, rule.conditional, strict=False):
             assert (first.field, first.op) == (second.field, second.op), key
             one, two = (c.times * (c.limit if isinstance(c.limit, float) else 1) for c in (first, second))
-            assert two > one if first.op.startswith("<") else two < one, key
+            wider = two > one if first.op.startswith("<") else two < one
+            # the same line once more is wider where the first asks for something beside it
+            assert wider or (two == one and len(rule.passes) > len(rule.conditional)), key
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +271,8 @@ def test_every_quantity_of_a_measure_has_a_rule_that_can_be_met(name: str, conte
     changes = {"downstream": {"steps": 1, "seeds": 1}, "copies": {"plants": 3}}.get(name, {})
     given = cohorts(90, synthetic=40) | {"test": patients(60, 91, "v")}
     result: Result = measure(context, name, given, **changes)
-    assert result.findings
+    # without donors, or probes, these have nothing to say; with them in test_composition and test_privacy
+    assert result.findings or name in ("composition", "privacy_audit")
     for finding in result.findings:
         assert finding.key in POLICY.rules
         assert finding.value is not None

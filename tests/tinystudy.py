@@ -94,6 +94,10 @@ def write_policy(path: Path, *, copies: int = 8, membership: int = NEVER) -> Pat
     settings = raw["settings"]
     settings["copies"] |= {"least": copies, "plants": 3, "alpha": 0.05, "alpha_small": 0.2}
     settings["membership"] |= {"least": membership, "permutations": 200, "hidden": 4}
+    settings["memorisation"] |= {"least": 8}
+    settings["privacy_audit"] |= {"least": 16, "least_auxiliary": 8, "planted": 0.3}
+    settings["text"] |= {"heights": [8, 10], "contrasts": [0.5], "plants": 1, "compulsory": 3, "identifiers": 2}
+    settings["text"] |= {"holdout": 8}
     settings["downstream"] |= {"seeds": 1, "steps": 10, "components": 5, "draws": 100, "least_test": 2}
     path.write_text(yaml.safe_dump(raw, allow_unicode=True), encoding="utf-8")
     return path

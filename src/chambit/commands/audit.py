@@ -33,6 +33,12 @@ FOLDER = click.Path(path_type=Path)
     metavar="CSV",
     help="Columns file,subject,label; files of all folders, each row used where it fits.",
 )
+@click.option(
+    "--donors",
+    type=FOLDER,
+    metavar="CSV",
+    help="Columns file,part,subject,share: training subjects each composed image was made of.",
+)
 @click.option("--class-name", "names", multiple=True, metavar="OLD=NEW", help="Rename a label; may be repeated.")
 @click.option(
     "--size",
@@ -66,6 +72,7 @@ def command(
     test: Path | None,
     auxiliary: Path | None,
     labels: Path | None,
+    donors: Path | None,
     names: tuple[str, ...],
     size: int | None,
     margin: float | None,
@@ -93,7 +100,7 @@ def command(
         for role, path in paths.items()
     }
     square = (size, size) if size else None
-    wanted = pipeline.request(sources, policy, margin, square, Run(engine=engine, workers=workers))
+    wanted = pipeline.request(sources, policy, margin, square, Run(engine=engine, workers=workers), donors)
     with _progress.told() as tell:
         closed = pipeline.run(wanted, out.resolve(), tell)
     _closing.show(closed, gate)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -13,6 +14,21 @@ import click
 
 NEEDED_DISK = 1.0  # GB for the demonstration
 NEEDED_MEMORY = 4.0  # GB
+
+
+class Extra(NamedTuple):
+    """An optional part: its packages, and what cannot be done without them."""
+
+    packages: tuple[str, ...]
+    without: str
+
+
+EXTRAS = {
+    "dp": Extra(("opacus",), "without it no study can train with differential privacy (flow_dp)"),
+    "ocr": Extra(
+        ("onnxruntime", "pylopdf-fonts-ko", "rapidocr"), "without it text in the images is not looked for (NOT_RUN)"
+    ),
+}
 
 
 class Check(NamedTuple):
@@ -28,7 +44,7 @@ class Check(NamedTuple):
 @click.command("doctor")
 def command() -> None:
     """Say what this machine can do, and how to mend what it cannot; status 1 if the demonstration cannot run."""
-    checks = [_python(), *_packages(), _processor(), _speed(), _memory(), _disk(), _network()]
+    checks = [_python(), *_packages(), *_extras(), _processor(), _speed(), _memory(), _disk(), _network()]
     for check in checks:
         mark = (
             click.style("ok  ", fg="green")
@@ -52,12 +68,35 @@ def _packages() -> list[Check]:
     for line in importlib.metadata.requires("chambit") or []:
         if ";" in line:
             continue
-        name = line.split(">")[0].split("=")[0].split("[")[0].strip()
-        try:
-            out.append(Check(name, importlib.metadata.version(name), True))
-        except importlib.metadata.PackageNotFoundError:
-            out.append(Check(name, "not installed", False, True, f"pip install -c constraints.txt {name}"))
+        name = _name(line)
+        version = _version(name)
+        remedy = f"pip install -c constraints.txt {name}"
+        out.append(Check(name, version or "not installed", bool(version), True, remedy))
     return out
+
+
+def _extras() -> list[Check]:
+    """The optional parts; what each is for stands in the remedy, where one is missing."""
+    out = []
+    for extra, part in EXTRAS.items():
+        versions = {name: _version(name) for name in part.packages}
+        gone = ", ".join(name for name, version in versions.items() if not version)
+        there = ", ".join(f"{name} {version}" for name, version in versions.items())
+        remedy = f"pip install -c constraints.txt 'chambit[{extra}]'; {part.without}"
+        out.append(Check(f"extra {extra}", f"not installed: {gone}" if gone else there, not gone, False, remedy))
+    return out
+
+
+def _name(requirement: str) -> str:
+    """The package that a requirement asks for."""
+    return re.split(r"[\s<>=!~;\[]", requirement, maxsplit=1)[0]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _processor() -> Check:

@@ -34,12 +34,15 @@ class Examination:
         probes: what the generator's own network says about real images: name of a score -> table with `id`, `role`
             ('train', 'holdout' or 'auxiliary') and `score` (float64, larger means better known). Empty where the
             generator is unknown.
+        claim: what the stage promises by differential privacy: `epsilon`, `epsilon_replaced`, `delta` and, where it
+            threw coins, `canaries` and `left_out` (names of train subjects). Empty where nothing is promised.
     """
 
     sets: Mapping[str, ImageSet]
     context: Context
     planted: Mapping[str, ImageSet] = field(default_factory=dict)
     probes: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    claim: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> ImageSet:
         return self.sets[role]
@@ -120,10 +123,15 @@ class Pair(Frozen):
     Attributes:
         synthetic, real: image ids.
         turn: which of the eight flips and quarter turns of the synthetic image fits the real one, an index in
-            `descriptors.TURNS`.
+            `descriptors.TURNS`; 8 more where its grey values were inverted, too.
         score: fused similarity, in mean excesses above the 80 % point of unrelated subjects.
         p: conformal p-value.
         flagged: whether p is at or below the policy's level.
+        detector: which detector found it, or '' where there is one alone.
+        affine: the map that lays the real image under the turned synthetic one, six numbers of a (2, 3) matrix row by
+            row: from (y, x, 1) of the synthetic image to (y, x) of the real one, both in [-1, 1] from border to border
+            (the middle of pixel i of N is at (2 i + 1) / N - 1); beyond the border the edge repeats. None where nothing
+            was aligned.
     """
 
     synthetic: str
@@ -132,6 +140,8 @@ class Pair(Frozen):
     score: float
     p: float
     flagged: bool
+    detector: str = ""
+    affine: tuple[float, ...] | None = None
 
 
 def not_run(

@@ -1,6 +1,8 @@
 """Audit: the same evidence for a synthetic set that somebody else made; images only, no generator."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +15,11 @@ from chambit.core.errors import InputError, Problem
 from chambit.core.steps import Context, Listener, Outputs, Step, Workshop
 from chambit.core.study import Run
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import closing, examining, making, plan
+from chambit.pipeline import candidate, closing, examining, making, plan, released
 from chambit.pipeline.plan import Made, Planned
 from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of, writable
-from chambit.prepare import intake
+from chambit.prepare import donors, intake
+from chambit.prepare.donors import Donor
 from chambit.prepare.split import proof, proof_lines
 from chambit.review import policy as policies
 from chambit.review.policy import Policy
@@ -30,7 +33,8 @@ class Request(NamedTuple):
     """What to audit: a source for each role, the policy, the margin, the working size.
 
     `auxiliary` may be absent: then the test images fit the detectors, or a fifth of the holdout's subjects when there
-    are no test images.
+    are no test images. `donors` are the parts of each composed synthetic image, by its name; `donors_file` names where
+    they were read.
     """
 
     sources: Mapping[str, intake.Source]
@@ -38,6 +42,8 @@ class Request(NamedTuple):
     margin: float
     size: tuple[int, int] | None
     run: Run
+    donors: Mapping[str, Sequence[Donor]] = {}
+    donors_file: str = ""
 
 
 def request(
@@ -46,23 +52,28 @@ def request(
     margin: float | None,
     size: tuple[int, int] | None,
     run: Run,
+    donors_file: Path | None = None,
 ) -> Request:
-    """Check the paths and the policy.
+    """Check the paths, the donors file and the policy.
 
     Raises:
         InputError: with the problems of every source at once.
     """
     loaded = policies.load(policy)
     problems: list[Problem] = []
+    parts: Mapping[str, Sequence[Donor]] = {}
     for role, source in sources.items():
         try:
-            intake.files(source)
+            listed = intake.files(source)
+            if role == "synthetic" and donors_file is not None:
+                parts = donors.read(donors_file, [entry.name for entry in listed])
         except InputError as error:
             found = error.problems or [Problem(f"--{role}", error.summary)]
             problems += [problem for problem in found if problem not in problems]
     if problems:
         raise InputError(f"The inputs have {len(problems)} problem(s).", problems)
-    return Request(sources, loaded, margin or loaded.margins["auroc"].value, size, run)
+    named = donors_file.name if donors_file else ""
+    return Request(sources, loaded, margin or loaded.margins["auroc"].value, size, run, parts, named)
 
 
 def planned(wanted: Request) -> list[Planned]:
@@ -111,10 +122,18 @@ def _intake(wanted: Request, role: str, made: Made) -> Step:
 
 def _roles(wanted: Request, made: Made) -> Step:
     """Give every measure its sets; find images for the detectors; count what the sets share."""
-    inputs = {role: made[f"intake {role}"]["images"] for role in wanted.sources}
+    tables_of = {role: made[f"intake {role}"]["images"] for role in wanted.sources}
+    donated = {name: [asdict(part) for part in given] for name, given in wanted.donors.items()}
+    inputs = tables_of | ({"donors": digest.of_json(donated)} if donated else {})
 
     def run(context: Context) -> Outputs:
-        tables = {role: context.store.get_table(key) for role, key in inputs.items()}
+        tables = {role: context.store.get_table(key) for role, key in tables_of.items()}
+        if donated:
+            if strange := donors.unknown_subjects(wanted.donors_file, wanted.donors, tables["train"]["subject"]):
+                raise InputError("The donors file cannot be used.", strange)
+            # which person gave which part stays in the store: no product of the run carries this column
+            column = [json.dumps(donated[name]) if name in donated else None for name in tables["synthetic"]["file"]]
+            tables["synthetic"] = tables["synthetic"].with_columns(pl.Series("donors", column, dtype=pl.String))
         if problems := intake.check_classes(tables["train"], 2):
             raise InputError("The training images cannot be used.", problems)
         note = "given"
@@ -182,6 +201,7 @@ def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, Imag
             closing.overlap(shared),
             closing.stated("generation", {}, ("method",)).model_copy(update={"quantity": "recorded"}),
             closing.marks(store.get_json(made["roles"]["marks"]), len(sets["synthetic"])),
+            *released.of_sets([wanted.sources["synthetic"].path], sets, [candidate.NOTICE]),
             closing.connections(len(planned(wanted))),
         ],
         refused=refused,

@@ -16,14 +16,11 @@ from chambit.core.evidence import Evidence, Finding, Verdict
 from chambit.core.steps import Workshop
 from chambit.core.store import write_atomically
 from chambit.images.imageset import ImageSet
-from chambit.measure.descriptors import turned
-from chambit.pipeline import examining
+from chambit.pipeline import examining, gallery
 from chambit.pipeline.plan import Made
-from chambit.report import dossier, pictures
+from chambit.report import dossier
 from chambit.review import verdict
 from chambit.review.policy import Policy
-
-SHEET = 40
 
 
 class Facts(NamedTuple):
@@ -184,7 +181,9 @@ def _table(workshop: Workshop, made: Made, synthetic: ImageSet) -> pl.DataFrame:
         for name, outputs in made.items()
         if name.startswith("measure ") and "scores" in outputs
     ]
-    table: pl.DataFrame = pl.concat([synthetic.table.drop("block", "row", "subject"), *scores], how="horizontal")
+    # no donors: they are names of patients
+    own = synthetic.table.drop("block", "row", "subject", "donors", strict=False)
+    table: pl.DataFrame = pl.concat([own, *scores], how="horizontal")
     return table
 
 
@@ -226,8 +225,8 @@ def _bundle(
         proof=tuple(facts.proof),
         steps=steps,
         facts=dict(facts.facts),
-        pictures=_pictures(sets),
-        pairs=_pairs(workshop, made, sets),
+        pictures=gallery.sheets(sets),
+        pairs=gallery.pairs(examining.pairs(workshop.store, made), sets),
         korean={rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition},
     )
 
@@ -236,47 +235,6 @@ def _one(outputs: Mapping[str, str]) -> str:
     from chambit.core import digest
 
     return digest.of_json(dict(outputs))
-
-
-def _pictures(sets: Mapping[str, ImageSet]) -> dict[str, bytes]:
-    """Contact sheets, classes in turn, the same number of each class in both."""
-    sheets = {}
-    for name, role in (("real", "holdout"), ("synthetic", "synthetic")):
-        images = sets[role]
-        labels = sorted(set(sets["synthetic"].labels.tolist()))
-        share = max(1, SHEET // max(1, len(labels)))
-        index = np.concatenate([np.flatnonzero(images.labels == label)[:share] for label in labels])
-        if not len(index):
-            index = np.arange(min(SHEET, len(images)))
-        chosen = images.take(index)
-        pixels = chosen.grey()
-        scale = max(1, round(96 / pixels.shape[2]))
-        sheets[name] = pictures.contact_sheet(pixels, chosen.labels.tolist(), columns=10, scale=scale)
-    return sheets
-
-
-def _pairs(workshop: Workshop, made: Made, sets: Mapping[str, ImageSet]) -> tuple[dossier.Pair, ...]:
-    place = {
-        role: {name: i for i, name in enumerate(sets[role].table["id"].to_list())} for role in ("train", "synthetic")
-    }
-    out = []
-    for pair in examining.pairs(workshop.store, made):
-        real = sets["train"].take(np.array([place["train"][pair.real]])).grey()[0]
-        made_image = sets["synthetic"].take(np.array([place["synthetic"][pair.synthetic]])).grey()
-        aligned = turned(made_image, pair.turn)[0]
-        same = aligned.shape == real.shape
-        picture = pictures.pair(real, made_image[0], aligned if same else None)
-        out.append(
-            dossier.Pair(
-                synthetic_id=pair.synthetic,
-                real_id=pair.real,
-                score=pair.score,
-                p=pair.p,
-                flagged=pair.flagged,
-                picture=picture,
-            )
-        )
-    return tuple(out)
 
 
 def today() -> str:

@@ -160,26 +160,32 @@ def _split(study: Study, made: Made) -> Step:
 
 
 def _masks(study: Study, study_file: Path, files: Files, made: Made) -> Step:
-    """Masks of the finding for the training images, where the cohort has them; else the outputs are empty."""
-    train = made["split"]["train"]
+    """Masks of the finding for each part, where the cohort has them; else the outputs are empty.
+
+    The generator is trained with those of `train` alone; the others are for probes, which treat all parts alike.
+    """
+    inputs = {part: made["split"][part] for part in ("train", "holdout", "auxiliary")}
     root = resolve(study_file, files.path)
 
     def run(context: Context) -> Outputs:
-        images = ImageSet.load(context.store, train)
-        if "mask" not in images.table.columns or not any(images.table["mask"].to_list()):
-            return {"masks": context.store.put_json(None)}
-        tasks = {
-            key: {
-                "root": str(root),
-                "files": [images.table["mask"][i] or "" for i in part],
-                "shape": _shape(images),
-            }
-            for key, part in imageset.chunks(len(images))
-        }
-        made = context.map(_read_masks, tasks, unit="images", sizes={k: len(t["files"]) for k, t in tasks.items()})
-        return {"masks": context.store.put_json(list(made.values()))}
+        keys: dict[str, list[str]] = {}
+        tasks, sizes = {}, {}
+        for part, key in inputs.items():
+            images = ImageSet.load(context.store, key)
+            if "mask" not in images.table.columns or not any(images.table["mask"].to_list()):
+                continue
+            keys[part] = []
+            for name, rows in imageset.chunks(len(images)):
+                named = [images.table["mask"][i] or "" for i in rows]
+                tasks[f"{part}/{name}"] = {"root": str(root), "files": named, "shape": _shape(images)}
+                sizes[f"{part}/{name}"] = len(named)
+                keys[part].append(f"{part}/{name}")
+        done = context.map(_read_masks, tasks, unit="images", sizes=sizes)
+        blobs = {part: [done[key] for key in keys[part]] if part in keys else None for part in inputs}
+        outputs = {part: context.store.put_json(blobs[part]) for part in ("holdout", "auxiliary")}
+        return {"masks": context.store.put_json(blobs["train"])} | outputs
 
-    return Step("masks", "1", {}, {"train": train}, run, study.seed)
+    return Step("masks", "2", {}, inputs, run, study.seed)
 
 
 def _shape(images: ImageSet) -> tuple[int, int]:
@@ -205,7 +211,7 @@ def _read_masks(store: Store, task: Mapping[str, Any]) -> str:
 
 
 def load_masks(store: Store, key: str) -> np.ndarray | None:
-    """The training masks bool (N, H, W) of the step `masks`, or None."""
+    """The masks bool (N, H, W) of one part, as the step `masks` kept them, or None."""
     blocks = store.get_json(key)
     if blocks is None:
         return None

@@ -49,7 +49,8 @@ def planned(
         seed: the study's seed.
         images: synthetic images, for the estimate.
         source: the step whose outputs are the sets by role.
-        extras: 'planted' and 'probes' -> the step whose outputs they are, for measures that ask for them (`EXTRAS`).
+        extras: 'planted' and 'probes' -> the step whose outputs they are, and 'claim' -> the step that has an output of
+            this name; for measures that ask for them (`EXTRAS`).
     """
     steps = []
     for name, chosen in names.items():
@@ -59,6 +60,8 @@ def planned(
         def build(made: Made, name: str = name, options: Any = options, items: int = items) -> Step:
             wanted = getattr(extensions.load(kinds()[name], name), "EXTRAS", ())
             given = {kind: made[step] for kind, step in (extras or {}).items() if kind in wanted}
+            if "claim" in given:  # of a training the examiner is told what it promises and nothing else
+                given["claim"] = {"claim": given["claim"]["claim"]}
             return _measure(name, options, made[source], given, seed, items)
 
         unit = "trainings" if name == "downstream" else "images"
@@ -80,6 +83,7 @@ def _measure(
             context,
             {family: ImageSet.load(context.store, key) for family, key in extras.get("planted", {}).items()},
             {score: context.store.get_table(key) for score, key in extras.get("probes", {}).items()},
+            context.store.get_json(extras["claim"]["claim"]) if "claim" in extras else {},
         )
         result = module.measure(exam, options)
         outputs = {

@@ -1,6 +1,7 @@
 """Steps that make the synthetic set: train one stage, sample, refine synthetic and real images alike."""
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from chambit.core.store import Store
 from chambit.core.study import Study
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import cohort
+from chambit.pipeline import cohort, watching
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
@@ -28,7 +29,7 @@ FINAL = "visible_mark"
 def planned(study: Study, policy: Policy) -> list[Planned]:
     """The steps from a split cohort to refined sets of every role."""
     return [
-        Planned("train", lambda made: _train(study, made), _steps(stage_options(study)), "steps", 12.0, 15),
+        Planned("train", lambda made: _train(study, policy, made), _steps(stage_options(study)), "steps", 12.0, 15),
         Planned("sample", lambda made: _sample(study, made), study.recipe.sample.images, "images", 60.0, 10),
         Planned(
             "refine",
@@ -41,10 +42,14 @@ def planned(study: Study, policy: Policy) -> list[Planned]:
     ]
 
 
+def stage_of(study: Study) -> ModuleType:
+    """The study's stage."""
+    return extensions.load(STAGES, next(iter(study.recipe.train)))
+
+
 def stage_options(study: Study) -> Any:
     """The options of the study's stage, validated by the stage itself."""
-    name, options = next(iter(study.recipe.train.items()))
-    return extensions.load(STAGES, name).Options.model_validate(options)
+    return stage_of(study).Options.model_validate(next(iter(study.recipe.train.values())))
 
 
 def _steps(options: Any) -> int:
@@ -52,16 +57,32 @@ def _steps(options: Any) -> int:
     return int(getattr(options, "steps", 1))
 
 
-def _train(study: Study, made: Made) -> Step:
-    name = next(iter(study.recipe.train))
-    stage, options = extensions.load(STAGES, name), stage_options(study)
+def _train(study: Study, policy: Policy, made: Made) -> Step:
+    name, stage, options = next(iter(study.recipe.train)), stage_of(study), stage_options(study)
     inputs = {"train": made["split"]["train"], "masks": made["masks"]["masks"]}
+    used = options.model_dump()
+    if (settings := watching.settings_of(policy, stage)) is not None:
+        inputs |= {"auxiliary": made["split"]["auxiliary"]}
+        used |= {"memorisation": settings.model_dump()}
 
     def run(context: Context) -> Outputs:
         images = ImageSet.load(context.store, inputs["train"])
         classes = sorted(set(images.labels.tolist()))
         masks = cohort.load_masks(context.store, inputs["masks"])
-        weights = stage.train(context, images, masks, classes, options)
+        keep = context.store.put_json
+        if settings is None:
+            outputs = {"weights": stage.train(context, images, masks, classes, options)}
+        else:
+            auxiliary = ImageSet.load(context.store, inputs["auxiliary"])
+            watch = watching.prepared(context, images, auxiliary, classes, settings)
+            given = None if isinstance(watch, str) else watch
+            outputs = {"weights": stage.train(context, images, masks, classes, options, watch=given)}
+            outputs |= {
+                "watched": keep(watching.watched(context, watch)),
+                "curve": keep(given.curve() if given else []),
+            }
+        if hasattr(stage, "claim"):
+            outputs["claim"] = keep(stage.claim(context.store, outputs["weights"]))
         with_mask = [] if masks is None else _masked_classes(images.labels, masks, classes)
         about = {
             "classes": classes,
@@ -70,9 +91,9 @@ def _train(study: Study, made: Made) -> Step:
             "bits": int(images.table["bits"].max() or 8),  # type: ignore[arg-type]
             "dtype": next(images.blocks())[1].dtype.name,
         }
-        return {"weights": weights, "about": context.store.put_json(about)}
+        return outputs | {"about": keep(about)}
 
-    return Step("train", f"{name}@{stage.version}", options.model_dump(), inputs, run, study.seed, _steps(options))
+    return Step("train", f"{name}@{stage.version}", used, inputs, run, study.seed, _steps(options))
 
 
 def _masked_classes(labels: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> list[str]:
@@ -145,7 +166,7 @@ def _draw(store: Store, task: Mapping[str, Any]) -> str:
     finding = [label in about["masked"] for label in task["labels"]]
     options = stage.Options.model_validate(task["options"])
     images, masks = stage.sample(store, task["weights"], numbers, task["seeds"], finding, options)
-    block, digests = imageset.put_block(store, _quantised(images, about["bits"], about["dtype"]))
+    block, digests = imageset.put_block(store, quantised(images, about["bits"], about["dtype"]))
     rows = [
         {"sha256": sha, "block": block, "row": row, "label": label, "seed": str(seed)}
         for row, (sha, label, seed) in enumerate(zip(digests, task["labels"], task["seeds"], strict=True))
@@ -156,39 +177,49 @@ def _draw(store: Store, task: Mapping[str, Any]) -> str:
     return store.put_json(rows)
 
 
-def _quantised(images: np.ndarray, bits: int, dtype: str) -> np.ndarray:
-    """Grey values in as many levels as the real files have, so that the number of levels gives nothing away."""
+def quantised(images: np.ndarray, bits: int, dtype: str) -> np.ndarray:
+    """Grey values of [0, 1] in as many levels as the real files have: the number of levels must give nothing away."""
     levels, full = (1 << bits) - 1, np.iinfo(dtype).max
     return np.asarray(np.round(np.round(images * levels) / levels * full), dtype)
 
 
-def _refine(study: Study, policy: Policy, made: Made) -> Step:
-    settings = policy.settings.get(FINAL, {})
-    chain: list[dict[str, Any]] = [
+def chain(study: Study, policy: Policy) -> list[dict[str, Any]]:
+    """The recipe's refine operations in their order: `name` and `options` of each."""
+    return [
         {"name": name, "options": {**policy.settings.get(name, {}), **options}}
         for entry in study.recipe.refine
         for name, options in entry.items()
     ]
-    versions = {name: extensions.load(REFINE, name).version for name in [*(entry["name"] for entry in chain), FINAL]}
+
+
+def geometry(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of a chain that change pixels."""
+    return [entry for entry in entries if extensions.load(REFINE, entry["name"]).geometry]
+
+
+def _refine(study: Study, policy: Policy, made: Made) -> Step:
+    settings = policy.settings.get(FINAL, {})
+    entries = chain(study, policy)
+    versions = {name: extensions.load(REFINE, name).version for name in [*(entry["name"] for entry in entries), FINAL]}
     inputs = {role: made["split"][role] for role in ROLES} | {"synthetic": made["sample"]["images"]}
 
     def run(context: Context) -> Outputs:
         sets = {role: ImageSet.load(context.store, key) for role, key in inputs.items()}
         operations, reports = [], []
-        for entry in chain:
+        for entry in entries:
             if extensions.load(REFINE, entry["name"]).geometry:
                 operations.append(entry)
             else:
-                now = {role: _apply(context, sets[role], role, operations) for role in ("train", "synthetic")}
+                now = {role: applied(context, sets[role], role, operations) for role in ("train", "synthetic")}
                 reports.append(_detected(entry["name"], now["synthetic"], now["train"], entry["options"]))
-        outputs = {role: _apply(context, images, role, operations) for role, images in sets.items()}
+        outputs = {role: applied(context, images, role, operations) for role, images in sets.items()}
         reports.append(marks(outputs["synthetic"], outputs["train"], settings))
         keep = context.store
         return {role: keep.put_table(images.table) for role, images in outputs.items()} | {
             "marks": keep.put_json(reports)
         }
 
-    options = {"chain": chain, "versions": versions, "marks": settings}
+    options = {"chain": entries, "versions": versions, "marks": settings}
     return Step("refine", "1", options, inputs, run, study.seed, study.recipe.sample.images)
 
 
@@ -204,13 +235,13 @@ def _detected(name: str, synthetic: ImageSet, real: ImageSet, options: Mapping[s
     return [mark._asdict() for mark in found]
 
 
-def _apply(context: Context, images: ImageSet, role: str, operations: list[dict[str, Any]]) -> ImageSet:
-    """Apply the geometry operations to every image of a role."""
+def applied(context: Context, images: ImageSet, role: str, operations: Sequence[Mapping[str, Any]]) -> ImageSet:
+    """Apply geometry operations (entries of `chain`) to every image of a set; `role` names the set's chunks."""
     if not operations or not len(images):
         return images
     blocks = images.table["block"].unique(maintain_order=True).to_list()
-    name = digest.of_json(operations)[:8]
-    tasks = {f"{role}/{name}/{block}": {"block": block, "operations": operations} for block in blocks}
+    name = digest.of_json(list(operations))[:8]
+    tasks = {f"{role}/{name}/{block}": {"block": block, "operations": list(operations)} for block in blocks}
     made = [context.store.get_json(key) for key in context.map(_refine_block, tasks, unit="blocks").values()]
     where = dict(zip(blocks, made, strict=True))
     old, row = images.table["block"].to_list(), images.table["row"].to_list()

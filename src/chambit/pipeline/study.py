@@ -17,7 +17,7 @@ from chambit.core.steps import Engine, Listener, Workshop
 from chambit.core.store import Store
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import candidate, closing, cohort, examining, making, plan
+from chambit.pipeline import candidate, closing, cohort, examining, making, plan, probing, released, watching
 from chambit.pipeline.plan import Estimate, Planned
 from chambit.prepare import intake
 from chambit.prepare.split import proof_lines
@@ -134,10 +134,14 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
     """All steps of a study, in order."""
     study = ready.study
     names = study.measures or {name: {} for name in examining.kinds()}
-    measures = examining.planned(names, ready.policy, ready.margin, study.seed, study.recipe.sample.images)
+    extras = probing.extras(study, ready.policy)
+    measures = examining.planned(
+        names, ready.policy, ready.margin, study.seed, study.recipe.sample.images, extras=extras
+    )
     return [
         *cohort.planned(study, ready.file.resolve(), out),
         *making.planned(study, ready.policy),
+        *probing.planned(study, ready.policy),
         *measures,
     ]
 
@@ -270,6 +274,8 @@ def _records(
         closing.overlap(proof),
         recorded,
         closing.marks(store.get_json(made["refine"]["marks"]), len(sets["synthetic"])),
+        *watching.recorded(store, made),
+        *released.of_sets([workshop.folder.parent / "candidate"], sets, [candidate.NOTICE]),
         closing.connections(len(done)),
     ]
 

@@ -6,7 +6,7 @@ The same bundle gives the same bytes.
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,10 +17,13 @@ from markupsafe import Markup
 from pydantic import Field
 
 from chambit.core.evidence import Evidence, Frozen, Verdict
-from chambit.report import figures, wording
+from chambit.report import figures, planted, wording
+from chambit.report.curve import memorisation_curve
 from chambit.report.wording import Text
 
 REFUSED_SHOWN = 50
+RISK = (4, 6)
+"""The indicators about risk to people: of the process, of the set."""
 _WORST_FIRST = tuple(reversed(Verdict))
 
 
@@ -33,7 +36,10 @@ class Pair(Frozen):
         score: similarity by the copy search.
         p: conformal p-value of the synthetic image.
         flagged: whether it is above the threshold.
-        picture: PNG of real, synthetic and difference, side by side.
+        picture: PNG of real, synthetic, real laid under the synthetic one, and difference, side by side.
+        detector: which way of comparing found it, or ''.
+        turn: which turn of the synthetic image fits the real one, an index in `descriptors.TURNS`; 8 more where it was
+            inverted.
     """
 
     synthetic_id: str
@@ -42,6 +48,8 @@ class Pair(Frozen):
     p: float
     flagged: bool
     picture: bytes
+    detector: str = ""
+    turn: int = 0
 
 
 class Bundle(Frozen):
@@ -166,6 +174,8 @@ def _environment() -> Environment:
         name_of=wording.name_of,
         picture=_picture,
         number=wording.number,
+        recall_bar=planted.recall_bar,
+        laid=_laid,
     )
     environment.filters["thousands"] = lambda value: f"{value:,}"
     return environment
@@ -179,6 +189,13 @@ def _say(korean: object, english: object) -> Markup:
 def _bi(value: Any) -> Markup:
     both = wording.text(value) if not isinstance(value, tuple) else value
     return Markup("{}").format(both[0]) if both[0] == both[1] else _say(*both)
+
+
+def _laid(pair: Pair) -> Text:
+    """What was done to the synthetic image of a pair before it fitted the real one, or two empty strings."""
+    done = [wording.named("turns", str(pair.turn % 8))] if pair.turn % 8 else []
+    done += [Text("흑백 반전", "inverted")] if pair.turn >= 8 else []
+    return Text(*(", ".join(part[side] for part in done) for side in (0, 1)))
 
 
 def _picture(png: bytes) -> Markup:
@@ -215,6 +232,9 @@ def _view(bundle: Bundle) -> dict[str, Any]:
         "refused_shown": REFUSED_SHOWN,
         "stamp": _stamp(bundle),
         "shows_real": _shows_real(bundle),
+        "frameworks": _frameworks(_not_recorded(by_key)),
+        "only_here": _only_here(_not_recorded(by_key)),
+        "risk": RISK,
         **_drawings(bundle, by_key),
     }
 
@@ -248,14 +268,14 @@ def _row(evidence: Evidence) -> Row:
 
 
 def _card(entry: Mapping[str, Any], rows: Sequence[Row], attached: Mapping[str, str]) -> Card:
-    keys = entry["evidence"]
+    keys, only_some = entry["evidence"], entry.get("where_recorded", ())
     present = {row.evidence.key for row in rows}
     return Card(
         id=entry["id"],
         name=wording.text(entry["name"]),
         question=wording.text(entry["question"]),
         rows=tuple(row for key in keys for row in rows if row.evidence.key == key),
-        absent=tuple(wording.name_of(key) for key in keys if key not in present),
+        absent=tuple(wording.name_of(key) for key in keys if key not in present and key not in only_some),
         attachments=tuple(Attachment(wording.text(item), attached.get(item["id"], "")) for item in entry["attach"]),
     )
 
@@ -269,6 +289,29 @@ def _open_rows(bundle: Bundle, rows: Sequence[Row]) -> list[Row]:
     return sorted(chosen, key=lambda row: (rank.get(row.evidence.key, len(rank)), _WORST_FIRST.index(row.verdict)))
 
 
+def _frameworks(left_out: Collection[str]) -> dict[str, list[tuple[Text, list[str]]]]:
+    """For each other framework what it asks, in the order of the scheme, and the keys that answer."""
+    found: dict[str, list[tuple[Text, list[str]]]] = {}
+    for entry in wording.scheme()["indicators"]:
+        for item in entry.get("maps", ()):
+            keys = [key for key in item["evidence"] if key not in left_out]
+            found.setdefault(item["framework"], []).append((wording.text(item["criterion"]), keys))
+    return found
+
+
+def _only_here(left_out: Collection[str]) -> list[str]:
+    """Keys of the indicators about risk to people that answer to no other framework."""
+    answered = {key for criteria in _frameworks(()).values() for _, keys in criteria for key in keys}
+    risk = [entry for entry in wording.scheme()["indicators"] if entry["id"] in RISK]
+    return [key for entry in risk for key in entry["evidence"] if key not in answered and key not in left_out]
+
+
+def _not_recorded(present: Collection[str]) -> set[str]:
+    """Keys of evidence that only some sets can have, and this one has not."""
+    indicators = wording.scheme()["indicators"]
+    return {key for entry in indicators for key in entry.get("where_recorded", ())} - set(present)
+
+
 def _labels(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Every label of any split, in the order of first appearance."""
     return list(dict.fromkeys(name for row in counts.values() for name in row if name not in ("subjects", "images")))
@@ -278,16 +321,23 @@ def _drawings(bundle: Bundle, rows: Mapping[str, Row]) -> dict[str, Any]:
     loss, copies, membership = (
         rows[key].evidence if key in rows else None for key in ("downstream.loss", "copies.flagged", "membership.p")
     )
+    memory = rows["memorisation.share"].evidence if "memorisation.share" in rows else None
     families: Any = copies.details.get("families", []) if copies else []
+    not_covered: Any = copies.details.get("not_covered", []) if copies else []
+    kinds = planted.by_kind(families)
     top: Any = membership.details.get("top", []) if membership else []
     arms: Any = loss.details.get("arms", {}) if loss and wording.measured(loss) else {}
     margin = loss.details.get("margin") if loss else None
     return {
-        "families": families,
-        "not_covered": copies.details.get("not_covered", []) if copies else [],
+        "kinds": kinds,
+        "not_covered": planted.uncovered(families, not_covered),
         "ranks": membership.details.get("ranks", []) if membership else [],
         "forest": figures.forest(arms, margin if isinstance(margin, float) else None),
-        "recall_bars": figures.recall_bars(families, "card"),
+        "kinds_drawing": planted.kinds_drawing(kinds, "card"),
         "rank_strip": figures.rank_strip(top),
         "cohort_bar": figures.cohort_bar(bundle.counts),
+        "memorisation": memory.details if memory and wording.measured(memory) else {},
+        "memorisation_curve": memorisation_curve(memory.details, memory.null)
+        if memory and wording.measured(memory)
+        else "",
     }

@@ -1,4 +1,4 @@
-"""Small drawings as inline SVG: intervals, arms, recall bars, the rank strip, the cohort.
+"""Small drawings as inline SVG: intervals, arms, the rank strip, the cohort.
 
 Every text is drawn once for each language and the page shows one of them. Colour never carries meaning
 alone: shape, hatching or a letter says the same. Numbers are placed as they come; nothing is computed but
@@ -77,6 +77,11 @@ def words_at(x: float, y: float, what: Text | str, css: str = "", anchor: str = 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:
     """One straight line."""
     return Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(x1, y1, x2, y2, css)
+
+
+def hatching(name: str) -> Markup:
+    """A pattern for `box`; every drawing needs one of its own name."""
+    return _HATCH.format(id=name)
 
 
 def box(x: float, y: float, width: float, height: float, css: str, fill: str = "") -> Markup:
@@ -214,35 +219,6 @@ def forest(arms: Mapping[str, Any], margin: float | None = None) -> Markup:
     ]
     legend += [("limit", Text("허용 한계 (실제 − 한계)", "margin below real"))] if floor else []
     return drawing(base + 26, parts, Text("학습 자료별 AUROC", "AUROC by training data"), legend)
-
-
-def recall_bars(families: Sequence[Mapping[str, Any]], key: str) -> Markup:
-    """How many planted copies of each kind were found; `key` makes the hatching of this drawing its own."""
-    if not families:
-        return Markup("")
-    left, right, step = 150.0, WIDTH - 62.0, 22.0
-    scale = Scale(0, 1, left, right)
-    parts = [_HATCH.format(id=f"hatch-{key}")]
-    for index, family in enumerate(families):
-        y = step * index + 4
-        fill = "" if family["covered"] else f"hatch-{key}"
-        name = named("families", str(family["family"]))
-        star = Text(f"{name.ko} ●", f"{name.en} ●") if family.get("compulsory") else name
-        parts += [words_at(left - 10, y + 13, star, "name", "end"), box(left, y, right - left, 16, "ground")]
-        parts.append(box(left, y, scale(family["recall"]) - left, 16, "bar", fill))
-        parts += [line(scale(family["low"]), y + 8, scale(family["high"]), y + 8, "whisker")]
-        parts += [line(scale(family[end]), y + 4, scale(family[end]), y + 12, "whisker") for end in ("low", "high")]
-        parts.append(words_at(right + 10, y + 13, f"{family['found']} / {family['planted']}", "small"))
-    base = step * len(families) + 4
-    legend = [("bar", Text("심어 둔 복제 가운데 찾은 비율", "share of planted copies found"))]
-    legend.append(("whisker", Text("95 % 구간", "95 % interval")))
-    if any(not family["covered"] for family in families):
-        legend.append(("hatched", Text("덮지 못한 종류", "not covered")))
-    if any(family.get("compulsory") for family in families):
-        legend.append(("compulsory", Text("반드시 찾아야 하는 종류", "compulsory kind")))
-    return drawing(
-        base + 26, [*parts, *axis(scale, base, "share")], Text("복제 종류별 재현율", "recall by kind"), legend
-    )
 
 
 def rank_strip(top: Sequence[str], columns: int = 20) -> Markup:

@@ -57,22 +57,25 @@ def pair(
     synthetic: NDArray[np.floating[Any]],
     aligned: NDArray[np.floating[Any]] | None = None,
 ) -> bytes:
-    """A real image, a synthetic one and their absolute difference on the same grey scale (black: equal).
+    """A real image, a synthetic one, the real one laid under it, and the absolute difference of the two (black: equal).
 
     Args:
         real: float (H, W) in [0, 1].
         synthetic: float (H, W) in [0, 1], as it would be released.
-        aligned: the synthetic image turned or flipped onto the real one, used for the difference only.
+        aligned: the real image turned, moved or inverted until it lies under the synthetic one, in its shape; None is
+            the real image as it is.
 
     Returns:
         The PNG file.
     """
-    second = synthetic if aligned is None else aligned
-    if real.shape != second.shape:
-        raise ValueError(f"a difference needs equal shapes, not {real.shape} and {second.shape}")
-    panels = [real, synthetic, np.abs(np.clip(real, 0, 1) - np.clip(second, 0, 1))]
-    scale = max(1, round(_PAIR_SIDE / max(real.shape)))
-    tiles = [_grey(panel, (panel.shape[1] * scale, panel.shape[0] * scale)) for panel in panels]
+    second = real if aligned is None else aligned
+    if synthetic.shape != second.shape:
+        raise ValueError(f"a difference needs equal shapes, not {second.shape} and {synthetic.shape}")
+    panels = [real, synthetic, second, np.abs(np.clip(second, 0, 1) - np.clip(synthetic, 0, 1))]
+    tiles = []
+    for panel in panels:
+        scale = max(1, round(_PAIR_SIDE / max(panel.shape)))
+        tiles.append(_grey(panel, (panel.shape[1] * scale, panel.shape[0] * scale)))
     sheet = Image.new(
         "L", (sum(tile.width + _GAP for tile in tiles) - _GAP, max(tile.height for tile in tiles)), _GROUND
     )

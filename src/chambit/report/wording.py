@@ -1,6 +1,6 @@
 """Numbers and evidence put into words, in Korean and English at once.
 
-Nothing is computed here: a value is printed with the care its kind needs, and a template from `words.yaml`
+Nothing is computed here: a value is printed with the care its kind needs, and a template from the folder `words`
 is filled.
 NOT_RUN and INVALID never print a number.
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from chambit.core.errors import ChambitError, Problem
 from chambit.core.evidence import Band, Evidence, Interval, Verdict
 
 _HERE = Path(__file__).parent
@@ -31,8 +32,34 @@ class Text(NamedTuple):
 
 @cache
 def words() -> dict[str, Any]:
-    """Everything in `words.yaml`."""
-    return _load(_HERE / "words.yaml")
+    """Everything in the folder `words`."""
+    return joined({path.name: _load(path) for path in sorted((_HERE / "words").glob("*.yaml"))})
+
+
+def joined(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One table of the tables of several files: groups of one name are joined, and nothing is said twice.
+
+    >>> joined({"a.yaml": {"arms": {"real": 1}}, "b.yaml": {"arms": {"trivial": 2}, "limits": [3]}})
+    {'arms': {'real': 1, 'trivial': 2}, 'limits': [3]}
+
+    Raises:
+        ChambitError: when a key stands in two files, for then one of them would be read by nobody.
+    """
+    table: dict[str, Any] = {}
+    problems = []
+    for name, groups in files.items():
+        for group, entries in groups.items():
+            known = table.setdefault(group, {} if isinstance(entries, Mapping) else entries)
+            if not (isinstance(known, dict) and isinstance(entries, Mapping)):
+                if known is not entries:
+                    problems.append(Problem(f"{name}: {group}", "stands in two files", "keep it in one"))
+                continue
+            twice = sorted(set(known) & set(entries))
+            problems += [Problem(f"{name}: {group}.{key}", "stands in two files", "keep it in one") for key in twice]
+            known |= entries
+    if problems:
+        raise ChambitError("Words of the dossier are given twice.", problems)
+    return table
 
 
 @cache
@@ -58,7 +85,7 @@ def text(value: Any) -> Text:
 
 
 def named(group: str, key: str) -> Text:
-    """The name of `key` in a group of `words.yaml` (sizes, splits, arms ...), else the key itself."""
+    """The name of `key` in a group of words (sizes, splits, arms ...), else the key itself."""
     return text(words()[group].get(key, key.replace("_", " ") if group == "sizes" else key))
 
 
@@ -173,7 +200,7 @@ def sizes_text(sizes: Mapping[str, int]) -> Text:
 
 
 def name_of(key: str) -> Text:
-    """The name of a piece of evidence, or its key when `words.yaml` does not know it."""
+    """The name of a piece of evidence, or its key when no file of `words` knows it."""
     known = words()["evidence"].get(key)
     return text(known["name"]) if known else text(key)
 

@@ -6,12 +6,12 @@ placed by a mask condition, because a class label alone was ignored at this budg
 
 Training is resumable: a checkpoint every `checkpoint` steps holds weights, averages and optimiser; batches and noise
 are functions of (seed, step). Two runs give equal bytes on one machine with one thread count, not across machines.
+A watcher may look at the running training every `look` steps; looks change no stream of it.
 """
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -22,8 +22,11 @@ from chambit.core.store import Store
 from chambit.generate import lesions
 from chambit.images.imageset import ImageSet
 
-version = "2"
-MAPS = 3  # the mask's condition: its lowest 3 x 3 block coefficients on the grid of latents
+if TYPE_CHECKING:  # torch takes seconds to load, and a plan needs the options alone
+    from chambit.generate.looking import Watch
+    from chambit.generate.trained import Model
+
+version = "3"
 
 
 class Options(Frozen):
@@ -31,7 +34,8 @@ class Options(Frozen):
 
     steps, batch, rate: of training; width, depth: of the network; block, keep: of the codec; focus: how much more the
     finding's blocks count in the loss; gamma: of the weight average; drop: share of labels hidden, for guidance; heun:
-    sampler steps; guidance: 1 is none.
+    sampler steps; guidance: 1 is none; look: steps between two looks for memorisation, 0 is never; looked: samples
+    drawn at a look.
     """
 
     steps: int = Field(1000, ge=1)
@@ -47,18 +51,17 @@ class Options(Frozen):
     heun: int = Field(16, ge=2)
     guidance: float = Field(1.0, ge=0)
     checkpoint: int = Field(100, ge=1)
-
-
-class Model(NamedTuple):
-    """A trained stage: network with averaged weights, codec, and the fitted lesion shapes (None without masks)."""
-
-    network: Any
-    codec: Any
-    shapes: np.ndarray | None
+    look: int = Field(120, ge=0)
+    looked: int = Field(128, ge=8)
 
 
 def train(
-    context: Context, images: ImageSet, masks: np.ndarray | None, classes: Sequence[str], options: Options
+    context: Context,
+    images: ImageSet,
+    masks: np.ndarray | None,
+    classes: Sequence[str],
+    options: Options,
+    watch: "Watch | None" = None,
 ) -> str:
     """Train on one set of images.
 
@@ -68,27 +71,34 @@ def train(
         masks: bool (N, H, W) of the finding, or None.
         classes: names of the labels, in order.
         options: see `Options`.
+        watch: called every `look` steps and at the end as `watch(step, samples, known)`, see `generate.looking`; what
+            it returns, if not None, is the step of the look whose weights are used, and training stops.
 
     Returns:
         Digest of the weights (safetensors: network, codec, shapes).
     """
     import torch
 
-    from chambit.generate import flow
-    from chambit.generate.codec import Codec, blocks
+    from chambit.generate import flow, trained
+    from chambit.generate.checkpoint import Checkpoint
+    from chambit.generate.codec import Codec
+    from chambit.generate.looking import Drawn, Looking
 
     pixels = images.grey()
     codec = Codec.fit(pixels, size=options.block, keep=min(options.keep, options.block))
     latents = codec.encode(pixels)
-    maps = None
-    if masks is not None:
-        maps = blocks(torch.from_numpy(masks.astype(np.float32)), options.block, _maps(options))
+    maps = None if masks is None else trained.condition(masks, options.block)
     labels = torch.tensor([list(classes).index(label) for label in images.labels])
-    network = _network(context.seed("weights"), codec, len(classes), masks is not None, options)
+    network = trained.network(
+        context.seed("weights"), codec, len(classes), masks is not None, options.width, options.depth
+    )
+    model = trained.Model(network, codec, None if masks is None else lesions.shapes(masks))
     parameters = list(network.parameters())
     average = [p.detach().clone() for p in parameters]
     optimiser = torch.optim.AdamW(parameters, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
-    saved = _Checkpoint(context.scratch / "checkpoint.pt", parameters, average, optimiser)
+    saved = Checkpoint(context.scratch / "checkpoint.pt", parameters, average, optimiser)
+    drawn = Drawn.like(labels, masks, options.looked, context.seed("looks"))
+    looking = Looking(watch, options.look, options.steps, model, drawn, context.seed("look noise"), context.scratch)
     first = saved.restore()
     began = time.monotonic()
     for step in range(first, options.steps):
@@ -113,12 +123,17 @@ def train(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         flow.averaged(average, [p.detach() for p in parameters], step, options.gamma)
+        # a look comes before the checkpoint of its step: whoever goes on from there has had it
+        if looking.due(step + 1) and (earlier := looking.at(step + 1, average)) is not None:
+            average = looking.weights(earlier)
+            context.note(f"training stopped after {step + 1} steps; the weights of step {earlier} are used")
+            break
         if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
             saved.keep(step + 1)
         if (step + 1) % 10 == 0 or step + 1 == options.steps:
             context.progress(step + 1, options.steps, "steps")
-    context.note(f"trained {options.steps - first} steps in {time.monotonic() - began:.0f} s")
-    return _put(context.store, network, average, codec, None if masks is None else lesions.shapes(masks))
+    context.note(f"trained {step + 1 - first} steps in {time.monotonic() - began:.0f} s")
+    return trained.put(context.store, model, average)
 
 
 def sample(
@@ -142,130 +157,82 @@ def sample(
     Returns:
         float32 (N, H, W) in [0, 1]; masks float32 (N, H, W) or None.
     """
-    import torch
+    from chambit.generate import trained
 
-    from chambit.generate import flow
-    from chambit.generate.codec import blocks
-
-    model = _get(store, weights, options)
-    grid = [-(-side // options.block) for side in model.codec.shape]
-    shape = (len(model.codec.mean), *grid)
-    noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-    masks = maps = None
-    if model.shapes is not None:
-        drawn = [
-            lesions.draw(model.shapes, model.codec.shape, np.random.default_rng(seed))
-            if has
-            else np.zeros(model.codec.shape, np.float32)
-            for seed, has in zip(seeds, findings, strict=True)
-        ]
-        masks = np.stack(drawn)
-        maps = blocks(torch.from_numpy(masks), options.block, _maps(options))
-    label = torch.tensor(labels)
-    nothing = torch.full_like(label, model.network.classes)
-
-    def predict(x: Any, t: Any) -> Any:
-        x = x.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            v = model.network(x, t, label, maps).float()
-            if options.guidance != 1:
-                free = model.network(x, t, nothing, maps).float()
-                v = free + options.guidance * (v - free)
-        return v
-
-    with torch.inference_mode():
-        return model.codec.decode(flow.heun(predict, noise, options.heun)), masks
+    return trained.draw(_model(store, weights, options), labels, seeds, findings, options.heun, options.guidance)
 
 
-def _maps(options: Options) -> int:
-    return min(MAPS, options.block)
+def vary(
+    store: Store,
+    weights: str,
+    images: np.ndarray,
+    labels: Sequence[int],
+    masks: np.ndarray | None,
+    strength: float,
+    seeds: Sequence[int],
+    options: Options,
+) -> np.ndarray:
+    """Near-duplicates of images as this generator would make them (SDEdit, arXiv:2108.01073), each from its own seed.
+
+    Args:
+        store: where the weights are.
+        weights: digest that `train` returned.
+        images: float32 (N, H, W) in [0, 1], of the size the stage was trained on.
+        labels: class index of each image.
+        masks: bool (N, H, W) of the finding, or None: empty ones.
+        strength: how far to noise they go and come back, in [0, 1]; 0 is the codec's round trip alone.
+        seeds: seed of each image.
+        options: those of training.
+
+    Returns:
+        float32 (N, H, W) in [0, 1].
+    """
+    from chambit.generate import trained
+
+    model = _model(store, weights, options)
+    return trained.vary(model, images, labels, masks, strength, seeds, options.heun, options.guidance)
+
+
+def probe(
+    store: Store,
+    weights: str,
+    images: np.ndarray,
+    labels: Sequence[int],
+    masks: np.ndarray | None,
+    seed: int,
+    options: Options,
+) -> dict[str, np.ndarray]:
+    """How well the network knows each image: `denoising` and `sima`, formulas in `generate.flow`.
+
+    Args:
+        store: where the weights are.
+        weights: digest that `train` returned.
+        images: float32 (N, H, W) in [0, 1], of the size the stage was trained on.
+        labels: class index of each image.
+        masks: bool (N, H, W) of the finding, or None: empty ones.
+        seed: of the noise, one for all images; must be the same for images that are compared.
+        options: those of training.
+
+    Returns:
+        Name of the score -> float64 (N,), larger means better known. A score does not depend on the other images, up
+        to the rounding of the network's 16-bit arithmetic.
+    """
+    from chambit.generate import trained
+
+    model = _model(store, weights, options)
+    return {
+        "denoising": trained.denoising(model, images, labels, masks, seed),
+        "sima": trained.noiseless(model, images, labels, masks),
+    }
+
+
+def _model(store: Store, weights: str, options: Options) -> "Model":
+    from chambit.generate import trained
+
+    keep = min(options.keep, options.block)
+    return trained.get(store, weights, block=options.block, keep=keep, width=options.width, depth=options.depth)
 
 
 def _schedule(step: int, steps: int) -> float:
     """Warm-up over 50 steps, constant to 60 %, then linear to 2 %."""
     return min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (steps - step) / (0.4 * steps)))
-
-
-def _network(seed: int, codec: Any, classes: int, with_masks: bool, options: Options) -> Any:
-    import torch
-
-    from chambit.generate.unet import UNet
-
-    torch.manual_seed(seed % 2**31)
-    maps = _maps(options) ** 2 if with_masks else 0
-    network = UNet(len(codec.mean), classes, maps, options.width, options.depth)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-
-
-class _Checkpoint:
-    """Where training was: everything the next step depends on."""
-
-    def __init__(self, path: Path, parameters: list[Any], average: list[Any], optimiser: Any) -> None:
-        self.path, self.parameters, self.average, self.optimiser = path, parameters, average, optimiser
-
-    def keep(self, step: int) -> None:
-        """Write the checkpoint whole or not at all."""
-        import io
-
-        import torch
-
-        from chambit.core.store import write_atomically
-
-        buffer = io.BytesIO()
-        state = {
-            "step": step,
-            "parameters": [p.detach() for p in self.parameters],
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        torch.save(state, buffer)
-        write_atomically(self.path, buffer.getvalue())
-
-    def restore(self) -> int:
-        """Load the checkpoint if there is one; returns the next step."""
-        import torch
-
-        if not self.path.exists():
-            return 0
-        state = torch.load(self.path, weights_only=True)
-        with torch.no_grad():
-            for mine, kept in zip(self.parameters, state["parameters"], strict=True):
-                mine.copy_(kept)
-        for mine, kept in zip(self.average, state["average"], strict=True):
-            mine.copy_(kept)
-        self.optimiser.load_state_dict(state["optimiser"])
-        return int(state["step"])
-
-
-def _put(store: Store, network: Any, average: list[Any], codec: Any, shapes: np.ndarray | None) -> str:
-    arrays = {
-        f"network.{name}": value.numpy() for (name, _), value in zip(network.named_parameters(), average, strict=True)
-    }
-    arrays["codec.mean"], arrays["codec.std"] = codec.mean.numpy(), codec.std.numpy()
-    arrays["codec.shape"] = np.array(codec.shape, np.int64)
-    arrays["codec.residual"] = np.array([codec.residual])
-    arrays["classes"] = np.array([network.classes], np.int64)
-    if shapes is not None:
-        arrays["shapes"] = shapes
-    return store.put_arrays(**arrays)
-
-
-def _get(store: Store, weights: str, options: Options) -> Model:
-    import torch
-
-    from chambit.generate.codec import Codec
-
-    arrays = store.get_arrays(weights)
-    codec = Codec(
-        options.block,
-        min(options.keep, options.block),
-        (int(arrays["codec.shape"][0]), int(arrays["codec.shape"][1])),
-        torch.from_numpy(arrays["codec.mean"]),
-        torch.from_numpy(arrays["codec.std"]),
-        float(arrays["codec.residual"][0]),
-    )
-    network = _network(0, codec, int(arrays["classes"][0]), "shapes" in arrays, options)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(torch.from_numpy(arrays[f"network.{name}"]))
-    return Model(network.eval(), codec, arrays.get("shapes"))

@@ -25,10 +25,11 @@ from scipy import stats
 from chambit.core.evidence import Control, Finding, Frozen, Interval
 from chambit.measure import interval
 from chambit.measure.examination import Examination, Result, not_run
+from chambit.measure.finder import Finder, Scale, squares
 from chambit.measure.plants import plant
-from chambit.measure.search import Search, lacking, level, one_each, threshold
+from chambit.measure.search import lacking, level, one_each, threshold
 
-version = "3"
+version = "4"
 GRID = (5, 10, 20, 50, 100, 200)
 QUANTITIES = {"p": "higher", "excess": "lower"}
 
@@ -49,6 +50,46 @@ class Options(Frozen):
     hidden: int
     control_level: float
     level: float = 0.95
+
+
+class Pool(NamedTuple):
+    """Train and holdout together, searched by what was learned from both without their labels.
+
+    reference: squares of all; members: for each block of train, the positions of its images and of all holdout images,
+    mixed, so that no choice of the search can depend on which side an image is from.
+    """
+
+    finder: Finder
+    reference: np.ndarray
+    members: tuple[np.ndarray, ...]
+    scale: Scale
+
+    @classmethod
+    def of(cls, exam: Examination, group: np.ndarray) -> "Pool":
+        """Learn from train and holdout alike, so that exchanging their labels changes nothing; scale by auxiliary."""
+        reference = np.concatenate([squares(exam[role].grey()) for role in ("train", "holdout")])
+        mixed = np.random.default_rng(exam.context.seed("mixed")).permutation(len(reference))
+        blocks = int(group.max())
+        members = tuple(mixed[np.isin(group[mixed], (block, blocks))] for block in range(blocks))
+        _, first = next(exam["train"].blocks())
+        finder = Finder.fit(reference[mixed], first.shape[1] / first.shape[2])
+        auxiliary = squares(exam["auxiliary"].grey())
+        scale = finder.search(auxiliary, reference[mixed], np.zeros(len(mixed), int)).scale()
+        return cls(finder, reference, members, scale)
+
+    def nearest(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score and position of the best match of each image float32 (N, H, W) in each block and the holdout."""
+        queries, score, index = squares(images), [], []
+        for members in self.members:
+            found = self.finder.search(queries, self.reference[members], np.zeros(len(members), int)).fused(self.scale)
+            score.append(found.score[:, 0])
+            index.append(members[found.index[:, 0]])
+        return np.stack(score, 1), np.stack(index, 1)
+
+    def across(self, images: np.ndarray, train: int) -> np.ndarray:
+        """Scores of holdout images to their nearest training image, sorted: what no copy reaches by chance."""
+        found = self.finder.search(squares(images), self.reference[:train], np.zeros(train, int))
+        return np.sort(found.fused(self.scale).score[:, 0])
 
 
 class Ranking(NamedTuple):
@@ -81,25 +122,25 @@ def measure(exam: Examination, options: Options) -> Result:
         return not_run(name, QUANTITIES, reason, sizes)
     if reason := lacking(exam, options.least_auxiliary):
         return not_run(name, QUANTITIES, reason, sizes)
-    search = Search.of(exam)
     blocks = max(1, round(subjects["train"] / subjects["holdout"]))
-    group = _groups(exam, search, blocks)
-    found = search.describer.nearest(exam["synthetic"].grey(), search.reference, group)
+    group = _groups(exam, blocks)
+    search = Pool.of(exam, group)
+    score, index = search.nearest(exam["synthetic"].grey())
     alpha = level(options.alpha, options.alpha_small, subjects["holdout"])
-    calibration = np.sort(search.holdout_to_train(exam))
-    cut = threshold(calibration, alpha)
+    unseen = exam["holdout"].take(one_each(exam, "holdout"))
+    cut = threshold(search.across(unseen.grey(), len(exam["train"])), alpha)
     rng = np.random.default_rng(exam.context.seed("permutations"))
     people = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
     tests, excess = [], []
     for block in range(blocks):
-        ranking = rank(found.score[:, [block, -1]], found.index[:, [block, -1]], people, group == blocks, rng)
+        ranking = rank(score[:, [block]], index[:, [block]], people, group == blocks, rng)
         n_train = len(np.unique(people[group == block]))
         tests.append(enrichment(ranking, n_train, subjects["holdout"], options.permutations, rng))
         excess.append(_excess(ranking, cut, n_train, subjects["holdout"], options.level))
-    control = _control(exam, search, group, found, people, options, rng)
+    control = _control(exam, search, group, (score, index), people, options, rng)
     worst = int(np.argmin([test.p for test in tests]))
     p = min(1.0, blocks * tests[worst].p)
-    first = rank(found.score[:, [worst, -1]], found.index[:, [worst, -1]], people, group == blocks, rng)
+    first = rank(score[:, [worst]], index[:, [worst]], people, group == blocks, rng)
     details: dict[str, Any] = {
         "blocks": blocks,
         "permutations": options.permutations,
@@ -147,8 +188,8 @@ def rank(
     """Order the patients of one pool by the best score of the images nearest to them.
 
     Args:
-        score: (N, 2), of the best match of each image in the train block and in the holdout.
-        index: (N, 2), which real image that match is (index into `people`).
+        score: (N, k), of the best match of each image in each of k parts of the pool.
+        index: (N, k), which real image that match is (index into `people`).
         people: subject of each real image.
         holdout: whether each real image is of the holdout.
         rng: breaks ties without looking at the labels.
@@ -191,7 +232,7 @@ def enrichment(
     return Enrichment((1 + as_small) / (permutations + 1), grid, found, tuple(float(u * n_train / total) for u in grid))
 
 
-def _groups(exam: Examination, search: Search, blocks: int) -> np.ndarray:
+def _groups(exam: Examination, blocks: int) -> np.ndarray:
     """Group of each real image: 0 .. blocks - 1 for train, `blocks` for holdout."""
     rng = np.random.default_rng(exam.context.seed("blocks"))
     part = interval.groups(exam["train"].subjects, blocks, rng)
@@ -211,28 +252,26 @@ def _excess(
 
 def _control(
     exam: Examination,
-    search: Search,
+    search: Pool,
     group: np.ndarray,
-    found: Any,
+    found: tuple[np.ndarray, np.ndarray],
     people: np.ndarray,
     options: Options,
     rng: np.random.Generator,
 ) -> Control:
     """Hide altered copies of `hidden` training patients among the released images and run the test again."""
-    count = min(options.hidden, len(found.score))
+    score, index = (part.copy() for part in found)
+    count = min(options.hidden, len(score))
     chosen = rng.permutation(one_each(exam, "train"))[:count]
     copies = plant(plant(exam["train"].take(chosen).grey(), "jpeg50", rng), "noise5", rng)
-    hidden = search.describer.nearest(copies, search.reference, group)
-    place = rng.permutation(len(found.score))[: len(copies)]
-    score, index = found.score.copy(), found.index.copy()
-    score[place], index[place] = hidden.score, hidden.index
-    last = int(group.max())
-    smallest = 1.0
-    for block in range(last):
-        ranking = rank(score[:, [block, last]], index[:, [block, last]], people, group == last, rng)
+    place = rng.permutation(len(score))[: len(copies)]
+    score[place], index[place] = search.nearest(copies)
+    blocks, smallest = score.shape[1], 1.0
+    for block in range(blocks):
+        ranking = rank(score[:, [block]], index[:, [block]], people, group == blocks, rng)
         n_train = len(np.unique(people[group == block]))
         test = enrichment(ranking, n_train, exam.subjects("holdout"), options.permutations, rng)
-        smallest = min(smallest, last * test.p)
+        smallest = min(smallest, blocks * test.p)
     return Control(
         name="copies hidden among the released images",
         expected=f"{len(copies)} copies of {len(copies)} patients (JPEG 50, noise 5 %) "
