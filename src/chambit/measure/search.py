@@ -1,58 +1,24 @@
-"""The fused search of one examination: describer fitted on the auxiliary set, train and holdout indexed once."""
+"""What the attacks and the WP29 risks share with the copy finder: descriptors of strangers, levels, one image each."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from chambit.measure.descriptors import Described, Describer, Nearest
+from chambit.measure.descriptors import Describer
 from chambit.measure.examination import Examination
 
-TRAIN, HOLDOUT = 0, 1
 
-
-@dataclass
+@dataclass(frozen=True)
 class Search:
-    """Descriptors of train and holdout, and nearest neighbours of each role, computed when first asked for."""
+    """Descriptors that know neither train nor holdout."""
 
-    exam: Examination
     describer: Describer
-    reference: Described
-    group: np.ndarray
-    _nearest: dict[str, Nearest] = field(default_factory=dict)
 
     @classmethod
     def of(cls, exam: Examination) -> "Search":
-        """Fit and index; a few seconds for thousands of images."""
+        """Learn from the auxiliary images."""
         auxiliary = exam["auxiliary"]
-        describer = Describer.fit(auxiliary.grey(), auxiliary.subjects)
-        train, holdout = (describer.describe(exam[role].grey()) for role in ("train", "holdout"))
-        reference = Described(*(np.concatenate(pair) for pair in zip(train, holdout, strict=True)))
-        group = np.repeat([TRAIN, HOLDOUT], [len(exam["train"]), len(exam["holdout"])])
-        return cls(exam, describer, reference, group)
-
-    def nearest(self, role: str) -> Nearest:
-        """Best matches of a role's images: column 0 in train, column 1 in holdout (index within that set)."""
-        if role not in self._nearest:
-            self._nearest[role] = self.match(self.exam[role].grey())
-        return self._nearest[role]
-
-    def match(self, images: np.ndarray) -> Nearest:
-        """Best matches of any images float32 (N, H, W) in train and in holdout."""
-        found = self.describer.nearest(images, self.reference, self.group)
-        offset = np.array([0, len(self.exam["train"])])
-        return replace(found, index=found.index - offset)
-
-    def to_train(self, images: np.ndarray) -> np.ndarray:
-        """Score of each image to its nearest training image, float32 (N,)."""
-        return self.match(images).score[:, TRAIN]
-
-    def holdout_to_train(self, exam: Examination) -> np.ndarray:
-        """Calibration: scores of one image of each holdout subject to train."""
-        return self.to_train(exam["holdout"].take(one_each(exam, "holdout")).grey())
-
-    def train_to_holdout(self, exam: Examination) -> np.ndarray:
-        """The mirror: scores of one image of each train subject to holdout."""
-        return self.match(exam["train"].take(one_each(exam, "train")).grey()).score[:, HOLDOUT]
+        return cls(Describer.fit(auxiliary.grey(), auxiliary.subjects))
 
 
 def level(alpha: float, alpha_small: float, subjects: int) -> float:

@@ -15,7 +15,7 @@ caught.
 Known failures: families that were not planted or not found, which every run lists as not covered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +127,8 @@ def measure(exam: Examination, options: Options) -> Result:
     planted = sum(row.planted for row in families if row.family in options.compulsory)
     control = Control(
         name="planted copies",
-        expected="of each compulsory family at least " + _shares(options.compulsory),
+        expected="of each compulsory family at least "
+        + _shares([options.compulsory[row.family] for row in families if row.family in options.compulsory]),
         observed=f"{found} of {planted} found" + (f"; missed: {', '.join(missed)}" if missed else ""),
         fired=not missed,
     )
@@ -222,10 +223,9 @@ def _planted(exam: Examination, count: int) -> Iterator[tuple[str, str, np.ndarr
         yield name, "generator", images.grey(), np.array([place[image] for image in images.table["source"]])
 
 
-def _shares(compulsory: dict[str, float]) -> str:
-    """The least shares in words, each with how many families it is asked of."""
-    shares = sorted(set(compulsory.values()), reverse=True)
-    return ", ".join(f"{share:.0%} ({sum(own == share for own in compulsory.values())} families)" for share in shares)
+def _shares(asked: Sequence[float]) -> str:
+    """The least shares in words, each with of how many families it is asked."""
+    return ", ".join(f"{share:.0%} ({asked.count(share)} families)" for share in sorted(set(asked), reverse=True))
 
 
 def _bound(flagged: int, images: int, families: list[Plants], options: Options) -> float:
