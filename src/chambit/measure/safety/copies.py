@@ -199,14 +199,17 @@ def _p_values(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
 
 
 def _recall(exam: Examination, search: Copies, calibration: np.ndarray, alpha: float, options: Options) -> list[Plants]:
-    rows = []
-    for family, kind, images, source in _planted(exam, options.plants):
-        nearest = search.nearest(images)
-        found = int((_p_values(nearest.score[:, 0], calibration) <= alpha).sum())
+    planted = list(_planted(exam, options.plants))
+    # one search for all families: each search describes every training image anew
+    nearest = search.nearest(np.concatenate([images for _, _, images, _ in planted]))
+    p = _p_values(nearest.score[:, 0], calibration)
+    rows, first = [], 0
+    for family, kind, images, source in planted:
+        mine = slice(first, first + len(images))
+        found = int((p[mine] <= alpha).sum())
         bounds = interval.clopper_pearson(found, len(images), options.level)
-        first = int((nearest.index[:, 0] == source).sum())
-        rows.append(Plants(family, kind, len(images), found, *bounds, first))
-        exam.context.progress(len(rows), len(FAMILIES) + len(exam.planted), "planted families")
+        rows.append(Plants(family, kind, len(images), found, *bounds, int((nearest.index[mine, 0] == source).sum())))
+        first += len(images)
     return rows
 
 
