@@ -57,8 +57,8 @@ def main() -> None:
 
 def drawn(count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """One frontal phantom of each of `count` patients as float32 (N, 48, 64), as the demonstration crops them."""
-    visits = [visit for visit in chest.visits(first, count, seed=11, prevalence=0.5) if visit.visit == 0]
-    visits = list({visit.subject: visit for visit in visits}.values()) or chest.visits(first, count, seed=11)
+    visits = chest.visits(first, count, seed=11, prevalence=0.5)
+    visits = list({visit.subject: visit for visit in reversed(visits)}.values())[::-1]  # the first of each patient
     images, _ = chest.render(visits, pixels=64, seed=11, contrast=3.4)
     return images[:, :48].astype(np.float32) / 4095, np.array([str(visit.subject) for visit in visits])
 

@@ -1,6 +1,6 @@
 """The copy finder's search: the most alike reference of each query, whatever was done to the copy.
 
-Five detectors, each a likeness in -1 .. 1:
+Five detectors, each a likeness in -1 .. 1, the last one as Fisher's z (1915, doi:10.1093/biomet/10.4.507):
 
 - `frame`, `detail`: the whole picture in 64 and 256 principal axes of the population, scaled to unit variance, so that
   what all patients share no longer counts; all eight flips and quarter turns, also of the negative;
@@ -234,7 +234,7 @@ class Finder:
         groups, n = int(group.max()) + 1, len(queries)
         shape = (n, groups, len(DETECTORS))
         found = Found(
-            np.full(shape, -1, np.float32),
+            np.full(shape, -9, np.float32),
             np.zeros(shape, np.int64),
             np.zeros(shape, np.int8),
             np.broadcast_to(np.eye(2, 3, dtype=np.float32), (n, groups, 2, 3)).copy(),
@@ -297,6 +297,8 @@ class Finder:
         score, aligned = self.registration.align(mine.flatten(0, 1), channels[index.flatten()], affine.flatten(0, 1))
         best = score.view(n, -1).argmax(1)
         row = torch.arange(n)
+        # correlations of aligned pictures crowd below one, for copies and strangers; Fisher's transformation parts them
+        score = torch.atanh(score.clamp(-0.999, 0.999))
         score, aligned = score.view(n, -1)[row, best], aligned.view(n, -1, 2, 3)[row, best]
         better = _keep(found, rows, g, len(self.scored), score, at[index[row, best].numpy()], turn[row, best])
         found.affine[rows, g][better] = aligned.numpy()[better]
