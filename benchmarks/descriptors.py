@@ -12,7 +12,8 @@ plain ones (perceptual hashes, correlation over the eight turns, whitened Fourie
   are alike and all other images are not (InfoNCE, arXiv:1807.03748; for copies SSCD, arXiv:2202.10261).
 
 A `w` after the name: whitened on the training images. Then the finder fused with each of them, and the finder without
-each of its own detectors, all by the finder's rule: the auxiliary images set the scale, the largest z counts.
+each of its own detectors, by the finder's rule: the auxiliary images set the scale, the largest z counts. `self` was
+trained on these images, which may bend its scale; `copies gained` of each alone does not depend on any scale.
 """
 
 import argparse
@@ -348,7 +349,6 @@ def table(methods: Mapping[str, list[str]], scale: Scores, holdout: Scores, plan
         edge = ordered[int(rate * (len(ordered) + 1) + 1e-9) - 1]
         return np.stack([fused(scores, scale, names) > edge for scores in planted.values()]), float(edge)
 
-    count = len(next(iter(holdout.values())))
     at = {name: flags(names, alpha) for name, names in methods.items()}
     loose = {name: flags(names, 5 * alpha)[0] for name, names in methods.items()}
     base = flags(whole, alpha)[0]
@@ -368,8 +368,8 @@ def table(methods: Mapping[str, list[str]], scale: Scores, holdout: Scores, plan
     row("copies lost", lambda name: f"-{int((~found[name] & base).sum())}")
     row("threshold z", lambda name: f"{at[name][1]:.2f}")
     row("CPU seconds", lambda name: f"{spent[name.removesuffix(' w')]:.1f}" if name.removesuffix(" w") in spent else "")
-    low, high = realised_rate(alpha, count)
-    print(f"true rate of a threshold from {count} holdout images, 95 %: {low:.1e} to {high:.1e}; the interval of `all` "
+    low, high = realised_rate(alpha, len(holdout[whole[0]]))
+    print(f"true rate of a threshold from this holdout, 95 %: {low:.1e} to {high:.1e}; the interval of `all` "
           f"is over {base.size} copies, given the threshold", flush=True)  # fmt: skip
 
 
