@@ -145,7 +145,8 @@ def test_neither_batches_nor_blocks_nor_order_change_anything(
     order = np.random.default_rng(0).permutation(30)
     mixed = _search(fitted, queries[order], real)
     assert mixed.score == pytest.approx(whole.score[order], abs=1e-4)
-    monkeypatch.setattr(finder, "QUERIES", 7)
+    monkeypatch.setattr(finder, "QUERIES", 14)
+    monkeypatch.setattr(finder, "PART", 6)
     small = _search(fitted, queries, real)
     assert small.score == pytest.approx(whole.score, abs=1e-4)
     monkeypatch.setattr(finder, "REFERENCES", 40)
@@ -161,6 +162,22 @@ def test_the_scale_is_that_of_strangers(fitted: Finder, real: np.ndarray) -> Non
     assert np.quantile(z, 0.8, axis=0) == pytest.approx(0, abs=1e-3)
     for k in range(len(DETECTORS)):
         assert z[z[:, k] > 0, k].mean() == pytest.approx(1, abs=0.02)
+
+
+def test_contrast_takes_the_other_groups_best_off() -> None:
+    def of(values: list[list[list[float]]]) -> np.ndarray:
+        return np.array(values, np.float32)
+
+    score = of([[[0.5, 0.2], [0.4, 1.0]]])  # one query, two groups, two detectors
+    index, turn = np.array([[[3, 4], [7, 8]]]), np.array([[[0, 1], [2, 5]]], np.int8)
+    affine = np.stack([np.zeros((2, 3)), np.ones((2, 3))])[None].astype(np.float32)
+    both = Found(score, index, turn, affine).contrasted()
+    assert both.score[0, 0] == pytest.approx([0.5 - finder.CONTRAST * 0.4, 1.0 - finder.CONTRAST * 0.2])
+    assert both.index.tolist() == [[[3, 8]]]
+    assert both.turn.tolist() == [[[0, 5]]]
+    assert (both.affine == 1).all()  # of the group whose registered reference, the last detector, was better
+    alone = Found(score[:, :1], index[:, :1], turn[:, :1], affine[:, :1])
+    assert alone.contrasted() is alone
 
 
 def test_flat_pictures_are_nobodys_copy(fitted: Finder, real: np.ndarray) -> None:

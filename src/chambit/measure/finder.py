@@ -1,6 +1,6 @@
 """The copy finder's search: the most alike reference of each query, whatever was done to the copy.
 
-Five detectors, each a likeness in -1 .. 1, the last one as Fisher's z (1915, doi:10.1093/biomet/10.4.507):
+Five detectors, each a likeness in -1 .. 1 as Fisher's z, atanh (1915, doi:10.1093/biomet/10.4.507):
 
 - `frame`, `detail`: the whole picture in 64 and 256 principal axes of the population, scaled to unit variance, so that
   what all patients share no longer counts; all eight flips and quarter turns, also of the negative;
@@ -9,7 +9,9 @@ Five detectors, each a likeness in -1 .. 1, the last one as Fisher's z (1915, do
   query and compared by what only they have (`registration`).
 
 Scores of one detector are put on one scale, z = (s - q) / e, with q the 80 % point of auxiliary images' scores to their
-nearest reference and e the mean excess above it; the fused score is the largest z.
+nearest reference and e the mean excess above it; the fused score is the largest z. Some pictures are like everybody's,
+and a few such strangers would set the threshold. A copy is like one patient's: so references may be searched in two
+groups of patients, and what the best of the other group reaches counts against a match (`Found.contrasted`).
 
 Who may be learned from decides which test is exact. For conformal p-values the population and the scale may know train
 and auxiliary, never holdout: `Finder.fit(train)`. For the permutation of labels train / holdout they may know both, but
@@ -33,17 +35,21 @@ from chambit.measure.registration import Registration, queries_of
 from chambit.measure.views import HINTS, SCORED, SOURCE, WHOLE, Group, Window
 
 DETECTORS = (*(group.name for group in SCORED), "registered")
-CANDIDATES = {"crop": 8, "tilt": 2, "shift": 2}
+CANDIDATES = {"crop": 12, "tilt": 2, "shift": 2}
 """How many references each group of hints proposes to be registered."""
 REFINED = 4
 """How many of the proposed references are aligned; the others lose by their score under the proposed map."""
 FITTED, BASIS = 2500, 1000
 """Images the population is learned from at most, and those of the registration's axes."""
 TAIL = 0.8
+CONTRAST = 0.6
+"""How much of the other group's likeness counts against a match; 0.4 to 0.7 served alike on three cohorts, and at less
+than one a copy of a patient who has a double in the other group is still found when it is near."""
 CLIP = 2.5
 """No axis may say more than this many standard deviations: without it two pictures with one rare thing in common, such
 as a black frame, are alike in everything."""
-REFERENCES, QUERIES = 4096, 256
+REFERENCES, QUERIES, PART = 4096, 2048, 256
+"""References and queries described at a time, and queries compared at a time."""
 
 
 def squares(images: np.ndarray) -> np.ndarray:
@@ -63,7 +69,7 @@ class Found:
     """Best reference of each query in each group of references, per detector.
 
     Attributes:
-        score: raw likeness float32 (N, G, D).
+        score: likeness as Fisher's z float32 (N, G, D).
         index: which reference, int64 (N, G, D).
         turn: which change of the query, int8 (N, G, D), see `views.Group.turns`.
         affine: of the registered reference, float32 (N, G, 2, 3).
@@ -73,6 +79,16 @@ class Found:
     index: np.ndarray
     turn: np.ndarray
     affine: np.ndarray
+
+    def contrasted(self) -> "Found":
+        """One group: the best of all (N, 1, ...), its score less CONTRAST times the best of the other groups."""
+        if self.score.shape[1] == 1:
+            return self
+        order = np.argsort(-self.score, axis=1, kind="stable")
+        first, next_ = order[:, :1], np.take_along_axis(self.score, order[:, 1:2], 1)
+        index, turn = (np.take_along_axis(part, first, 1) for part in (self.index, self.turn))
+        affine = np.take_along_axis(self.affine, first[:, :, -1, None, None], 1)
+        return Found(np.take_along_axis(self.score, first, 1) - CONTRAST * next_, index, turn, affine)
 
     def scale(self) -> Scale:
         """The scale that these queries, known to be unrelated, set; over all groups of references together."""
@@ -149,11 +165,12 @@ class _Map(NamedTuple):
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A group with its whitening: one map for references and one for queries."""
+    """A group with its whitening: a map for references, one for queries, and the affine maps (V, 2, 3) of its views."""
 
     group: Group
     reference: _Map
     query: _Map
+    affine: torch.Tensor
 
     @classmethod
     def fit(cls, group: Group, x: np.ndarray, aspect: float, known: dict[Any, Any]) -> "_Fitted":
@@ -175,7 +192,9 @@ class _Fitted:
         least = min(axis.shape[1] for axis in axes)
         axes, offsets = [axis[:, :least] for axis in axes], [offset[:least] for offset in offsets]
         windows = [view.reference for view in group.views], [view.query for view in group.views]
-        return cls(group, *(_Map.of(side, group.side, aspect, axes, offsets) for side in windows))
+        affine = np.stack([view.reference.affine(aspect) for view in group.views]).astype(np.float32)
+        reference, query = (_Map.of(side, group.side, aspect, axes, offsets) for side in windows)
+        return cls(group, reference, query, torch.from_numpy(affine))
 
     def ask(self, turns: torch.Tensor) -> torch.Tensor:
         """Queries (16, n, S), in all their turns, as vectors (t, V, n, m) in the turns this group tries."""
@@ -240,32 +259,47 @@ class Finder:
             np.broadcast_to(np.eye(2, 3, dtype=np.float32), (n, groups, 2, 3)).copy(),
         )
         with torch.inference_mode():
-            for g in range(groups):
-                at = np.flatnonzero(group == g)
-                for part in _cut(len(at), REFERENCES):
-                    self._against(queries, references, at[part], g, found)
+            for rows in _cut(n, QUERIES):
+                asked = [self._ask(queries[rows][part]) for part in _cut(rows.stop - rows.start, PART)]
+                for g in range(groups):
+                    at = np.flatnonzero(group == g)
+                    for block in _cut(len(at), REFERENCES):
+                        self._against(asked, rows.start, references[at[block]], at[block], g, found)
         return found
 
-    def _against(self, queries: np.ndarray, references: np.ndarray, at: np.ndarray, g: int, found: Found) -> None:
-        """Search one block of references of group g and keep what is better than before."""
-        x = torch.from_numpy(references[at].astype(np.float32).reshape(len(at), -1))
+    def _ask(self, queries: np.ndarray) -> "_Asked":
+        """Describe a part of the queries in all their turns, once for all references."""
+        mine = queries.astype(np.float32)
+        eight = torch.from_numpy(np.stack([turned(mine, turn).reshape(len(mine), -1) for turn in range(8)]))
+        turns = torch.cat([eight, 1 - eight])
+        tried = sorted({turn for fitted in self.hints for turn in fitted.group.turns})
+        return _Asked(
+            [fitted.ask(turns) for fitted in self.scored],
+            [fitted.ask(turns) for fitted in self.hints],
+            torch.tensor(tried),
+            torch.stack([queries_of(turns[turn]) for turn in tried]),
+        )
+
+    def _against(
+        self, asked: Sequence["_Asked"], first: int, squares: np.ndarray, at: np.ndarray, g: int, found: Found
+    ) -> None:
+        """Search one block of references, of group g and at these places, and keep what is better than before."""
+        x = torch.from_numpy(squares.astype(np.float32).reshape(len(at), -1))
         scored = [fitted.reference(x) for fitted in self.scored]
         hints = [fitted.reference(x) for fitted in self.hints]
         channels = self.registration.prepare(x)
-        for rows in _cut(len(queries), QUERIES):
-            mine = queries[rows].astype(np.float32)
-            eight = torch.from_numpy(np.stack([turned(mine, turn).reshape(len(mine), -1) for turn in range(8)]))
-            turns = torch.cat([eight, 1 - eight])
-            for d, (fitted, vectors) in enumerate(zip(self.scored, scored, strict=True)):
-                asked = fitted.ask(turns)
-                score, index = fitted.scores(asked, vectors).max(1)
-                turn = fitted.which(asked, vectors, index[:, None])[0][:, 0]
+        for part in asked:
+            rows = slice(first, first + part.queries.shape[1])
+            first = rows.stop
+            for d, (fitted, mine, vectors) in enumerate(zip(self.scored, part.scored, scored, strict=True)):
+                score, index = fitted.scores(mine, vectors).max(1)
+                turn = fitted.which(mine, vectors, index[:, None])[0][:, 0]
                 _keep(found, rows, g, d, score, at[index.numpy()], turn)
-            self._register(turns, channels, hints, rows, at, g, found)
+            self._register(part, channels, hints, rows, at, g, found)
 
     def _register(
         self,
-        turns: torch.Tensor,
+        asked: "_Asked",
         channels: torch.Tensor,
         hints: Sequence[torch.Tensor],
         rows: slice,
@@ -275,40 +309,50 @@ class Finder:
     ) -> None:
         """Candidates of all hints, the likeliest aligned, the best kept."""
         indices, places, affines = [], [], []
-        for fitted, vectors in zip(self.hints, hints, strict=True):
+        for fitted, mine, vectors in zip(self.hints, asked.hints, hints, strict=True):
             count = min(CANDIDATES[fitted.group.name], len(at))
-            asked = fitted.ask(turns)
-            index = fitted.scores(asked, vectors).topk(count, 1).indices
-            turn, view = fitted.which(asked, vectors, index)
-            maps = torch.from_numpy(
-                np.stack([v.reference.affine(self.aspect) for v in fitted.group.views]).astype(np.float32)
-            )
+            index = fitted.scores(mine, vectors).topk(count, 1).indices
+            turn, view = fitted.which(mine, vectors, index)
             indices.append(index)
             places.append(turn)
-            affines.append(maps[view])
+            affines.append(fitted.affine[view])
         index, turn, affine = torch.cat(indices, 1), torch.cat(places, 1), torch.cat(affines, 1)
         n, count = index.shape
-        tried, place = torch.unique(turn, return_inverse=True)
-        mine = torch.stack([queries_of(turns[t]) for t in tried])[place, torch.arange(n)[:, None]]
-        flat = self.registration.compare(mine.flatten(0, 1), channels[index.flatten(), :2], affine.flatten(0, 1))
-        chosen = flat.view(n, count).topk(min(REFINED, count), 1).indices
         row = torch.arange(n)[:, None]
-        mine, affine, turn, index = (part[row, chosen] for part in (mine, affine, turn, index))
-        score, aligned = self.registration.align(mine.flatten(0, 1), channels[index.flatten()], affine.flatten(0, 1))
+        queries = asked.queries[torch.searchsorted(asked.turns, turn), row]
+        flat = self.registration.compare(queries.flatten(0, 1), channels[index.flatten(), :2], affine.flatten(0, 1))
+        chosen = flat.view(n, count).topk(min(REFINED, count), 1).indices
+        queries, affine, turn, index = (part[row, chosen] for part in (queries, affine, turn, index))
+        score, aligned = self.registration.align(queries.flatten(0, 1), channels[index.flatten()], affine.flatten(0, 1))
         best = score.view(n, -1).argmax(1)
         row = torch.arange(n)
-        # correlations of aligned pictures crowd below one, for copies and strangers; Fisher's transformation parts them
-        score = torch.atanh(score.clamp(-0.999, 0.999))
         score, aligned = score.view(n, -1)[row, best], aligned.view(n, -1, 2, 3)[row, best]
         better = _keep(found, rows, g, len(self.scored), score, at[index[row, best].numpy()], turn[row, best])
         found.affine[rows, g][better] = aligned.numpy()[better]
 
 
+class _Asked(NamedTuple):
+    """Some queries, described.
+
+    Attributes:
+        scored, hints: of each group, vectors (t, V, n, m) in the turns it tries.
+        turns: the turns in which the queries are registered, sorted.
+        queries: standardised squares in these turns (t, n, GRID * GRID).
+    """
+
+    scored: list[torch.Tensor]
+    hints: list[torch.Tensor]
+    turns: torch.Tensor
+    queries: torch.Tensor
+
+
 def _keep(
     found: Found, rows: slice, g: int, d: int, score: torch.Tensor, index: np.ndarray, turn: torch.Tensor
 ) -> np.ndarray:
-    better = score.numpy() > found.score[rows, g, d]
-    found.score[rows, g, d][better] = score.numpy()[better]
+    # likenesses of copies and near strangers crowd below one; Fisher's transformation parts them
+    z = torch.atanh(score.clamp(-0.999, 0.999)).numpy()
+    better = z > found.score[rows, g, d]
+    found.score[rows, g, d][better] = z[better]
     found.index[rows, g, d][better] = index[better]
     found.turn[rows, g, d][better] = turn.numpy()[better]
     return better

@@ -69,10 +69,10 @@ class Registration:
         for _ in range(STEPS):
             explained, residual, down, right = _sample(channels, affine).unbind(1)
             level = torch.ones_like(down)
-            columns = torch.stack(
-                [explained + residual, level, *(slope * c for slope in (down, right) for c in (y, x, level))], 2
+            rows = torch.stack(
+                [explained + residual, level, *(slope * c for slope in (down, right) for c in (y, x, level))], 1
             )
-            normal, target = columns.mT @ columns, columns.mT @ q[:, :, None]
+            normal, target = rows @ rows.mT, rows @ q[:, :, None]
             # a little damping: a flat reference has no slopes to step along
             damped = normal + torch.diag_embed(torch.diagonal(normal, dim1=1, dim2=2) * 1e-3 + 1e-6)
             found = torch.linalg.solve(damped, target)[:, :, 0]

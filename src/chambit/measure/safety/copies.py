@@ -32,7 +32,7 @@ from chambit.measure.finder import DETECTORS, Finder, Nearest, Scale, squares
 from chambit.measure.plants import FAMILIES, Material, plant
 from chambit.measure.search import lacking, level, one_each, threshold
 
-version = "6"
+version = "7"
 EXTRAS = ("planted",)
 QUANTITIES = {"exact": "lower", "flagged": "lower", "rate_bound": "lower"}
 CHANGES = (*TURNS, *(f"negative, {turn}" for turn in TURNS))
@@ -75,10 +75,11 @@ class Plants(NamedTuple):
 
 
 class Copies(NamedTuple):
-    """The search of one examination: everything is held against the training images, on one scale."""
+    """The search of one examination: all is held against the training images, in two halves of their subjects."""
 
     finder: Finder
     train: np.ndarray
+    half: np.ndarray
     scale: Scale
 
     @classmethod
@@ -88,11 +89,12 @@ class Copies(NamedTuple):
         known = train if len(train) >= enough else np.concatenate([train, auxiliary])
         _, first = next(exam["train"].blocks())
         finder = Finder.fit(known, first.shape[1] / first.shape[2])
-        return cls(finder, train, finder.search(auxiliary, train, np.zeros(len(train), int)).scale())
+        half = interval.groups(exam["train"].subjects, 2, np.random.default_rng(exam.context.seed("halves")))
+        return cls(finder, train, half, finder.search(auxiliary, train, half).contrasted().scale())
 
     def nearest(self, images: np.ndarray) -> Nearest:
         """Best training image of each of the images float32 (N, H, W); arrays have one column."""
-        return self.finder.search(squares(images), self.train, np.zeros(len(self.train), int)).fused(self.scale)
+        return self.finder.search(squares(images), self.train, self.half).contrasted().fused(self.scale)
 
 
 def measure(exam: Examination, options: Options) -> Result:
