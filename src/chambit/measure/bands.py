@@ -12,6 +12,7 @@ import numpy as np
 from chambit.core.evidence import Band
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
+Several = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def common_size(synthetic: int, subjects: np.ndarray) -> int:
@@ -32,10 +33,22 @@ def real_versus_real(
     draws: int,
     generator: np.random.Generator,
 ) -> Band:
-    """The band of `distance` over `draws` subject-disjoint splits.
+    """The band of one distance; see `several`."""
+    return several(lambda x, y: np.array([distance(x, y)]), features, subjects, n, draws, generator)[0]
+
+
+def several(
+    distances: Several,
+    features: np.ndarray,
+    subjects: np.ndarray,
+    n: int,
+    draws: int,
+    generator: np.random.Generator,
+) -> list[Band]:
+    """The bands of several distances over the same `draws` subject-disjoint splits.
 
     Args:
-        distance: (real features, other features) -> number.
+        distances: (real features, other features) -> one number for each distance.
         features: (N, d) of all real images that may be used.
         subjects: str (N,).
         n: images per side.
@@ -48,6 +61,6 @@ def real_versus_real(
         side = (generator.permutation(len(names)) % 2)[member]
         left = pick(np.flatnonzero(side == 0), n, generator)
         right = pick(np.flatnonzero(side == 1), n, generator)
-        values.append(distance(features[left], features[right]))
-    low, middle, high = np.percentile(values, [2.5, 50, 97.5])
-    return Band(low=float(low), middle=float(middle), high=float(high), draws=draws, n=n)
+        values.append(distances(features[left], features[right]))
+    ends = np.percentile(values, [2.5, 50, 97.5], axis=0).T.tolist()
+    return [Band(low=low, middle=middle, high=high, draws=draws, n=n) for low, middle, high in ends]

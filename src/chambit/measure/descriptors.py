@@ -5,8 +5,7 @@ Three descriptors, each compared by cosine:
 - `correlation`: 32 x 32 pixels, each image centred and scaled (normalised cross-correlation);
 - `whitened`: the same pixels minus the auxiliary population's mean, in its principal components scaled to unit
   variance, so what all patients share (anatomy, alignment) no longer counts as likeness;
-- `mellin`: magnitude spectrum on log-polar axes, and the magnitude of its own spectrum along the angle, whitened in the
-  same way: unchanged by shift, rotation and flips (Casasent and Psaltis 1976, doi:10.1364/AO.15.001795).
+- `mellin`: the whitened Fourier-Mellin descriptor (`spectrum`), unchanged by shift, rotation and flips.
 
 The first two look at all eight flips and quarter turns of the query. Scores of one descriptor are put on one scale by
 the auxiliary set alone: z = (s - q) / e, with q the 80 % point of each auxiliary image's score to its nearest image of
@@ -19,7 +18,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
+
+from chambit.measure import spectrum
+from chambit.measure.spectrum import Whitening, fourier_mellin
 
 SIDE = 32
 TURNS = (
@@ -34,7 +35,7 @@ TURNS = (
 )
 # Measured on phantoms at 64 pixels and on real chest images at 28: with 256 axes of the pixels the noise of the last
 # ones hid half-size and noisy copies of the small images; with 64 axes of the spectrum copies moved by 5 % were lost.
-PIXEL_AXES, SPECTRUM_AXES = 64, 128
+PIXEL_AXES = 64
 # Where the tail of unrelated scores begins; a fifth of a few hundred images is enough for a stable mean excess.
 TAIL = 0.8
 DETECTORS = ("correlation", "whitened", "mellin")
@@ -68,17 +69,6 @@ class Described(NamedTuple):
     mellin: np.ndarray
 
 
-class Whitening(NamedTuple):
-    """Mean (d,) and components (d, m) that bring the auxiliary population to unit variance in m directions."""
-
-    mean: np.ndarray
-    components: np.ndarray
-
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """float32 (N, d) to float32 (N, m)."""
-        return np.asarray((vectors - self.mean) @ self.components, np.float32)
-
-
 @dataclass(frozen=True)
 class Describer:
     """What was learned from the auxiliary images: population mean, whitening, scale of each detector's scores.
@@ -97,8 +87,8 @@ class Describer:
     def fit(cls, images: np.ndarray, subjects: np.ndarray) -> "Describer":
         """Learn from auxiliary images float32 (N, H, W), N at least 50, of at least two subjects."""
         raw = cls(
-            _whitening(_standard(shrink(images)), PIXEL_AXES),
-            _whitening(_mellin(images), SPECTRUM_AXES),
+            Whitening.fit(_standard(shrink(images)), PIXEL_AXES),
+            Whitening.fit(fourier_mellin(shrink(images, spectrum.SIDE)), spectrum.AXES),
             np.zeros(3),
             np.ones(3),
         )
@@ -115,7 +105,7 @@ class Describer:
         return Described(
             _unit(flat),
             _unit(self.pixels(flat)),
-            _unit(self.spectrum(_mellin(images))),
+            _unit(self.spectrum(fourier_mellin(shrink(images, spectrum.SIDE)))),
         )
 
     def compare(self, queries: np.ndarray, reference: Described) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -134,7 +124,7 @@ class Describer:
             for (score, which), new in zip(best, pair, strict=True):
                 better = new > score
                 score[better], which[better] = new[better], turn
-        mellin = _unit(self.spectrum(_mellin(queries))) @ reference.mellin.T
+        mellin = _unit(self.spectrum(fourier_mellin(shrink(queries, spectrum.SIDE)))) @ reference.mellin.T
         best.append((mellin, best[1][1]))
         return [((s - self.start[k]) / self.excess[k], which) for k, (s, which) in enumerate(best)]
 
@@ -177,15 +167,6 @@ class Nearest:
     detector: np.ndarray
 
 
-def _whitening(vectors: np.ndarray, most: int) -> Whitening:
-    mean = vectors.mean(0)
-    values, axes = np.linalg.eigh(np.cov(vectors - mean, rowvar=False))
-    keep = min(most, len(vectors) // 2)
-    values, axes = values[::-1][:keep], axes[:, ::-1][:, :keep]
-    # the smallest kept eigenvalues of a small sample are too small; a floor keeps noise from being blown up
-    return Whitening(mean, np.asarray(axes / np.sqrt(values + values[keep // 2]), np.float32))
-
-
 def _standard(images: np.ndarray) -> np.ndarray:
     flat = images.reshape(len(images), -1)
     flat = flat - flat.mean(1, keepdims=True)
@@ -194,22 +175,3 @@ def _standard(images: np.ndarray) -> np.ndarray:
 
 def _unit(x: np.ndarray) -> np.ndarray:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9), np.float32)
-
-
-def _mellin(images: np.ndarray, side: int = 64, radii: int = 32, angles: int = 64) -> np.ndarray:
-    """Fourier-Mellin magnitudes float32 (N, radii * (angles // 2 + 1)); descriptors of a square of `side` pixels."""
-    square = shrink(images, side)
-    square = square - square.mean((1, 2), keepdims=True)
-    # a round window, so that turning the picture does not change what the window hides
-    y, x = np.mgrid[:side, :side] - (side - 1) / 2
-    window = np.cos(np.clip(np.hypot(x, y) / (side / 2), 0, 1) * np.pi / 2) ** 2
-    magnitude = np.log1p(np.abs(np.fft.fftshift(np.fft.fft2(square * window), axes=(1, 2))))
-    radius = np.exp(np.linspace(np.log(1.5), np.log(side / 2 - 1), radii))
-    angle = np.arange(angles) * np.pi / angles  # the spectrum of a real image repeats after half a turn
-    rows = side / 2 + radius[:, None] * np.sin(angle)
-    columns = side / 2 + radius[:, None] * np.cos(angle)
-    polar = np.stack([ndimage.map_coordinates(m, (rows, columns), order=1) for m in magnitude])
-    spectrum = np.abs(np.fft.rfft(polar - polar.mean(2, keepdims=True), axis=2))
-    profile = polar.mean(2, keepdims=True) - polar.mean((1, 2), keepdims=True)
-    spectrum[:, :, :1] = np.abs(profile) * angles
-    return np.asarray(spectrum.reshape(len(images), -1), np.float32)

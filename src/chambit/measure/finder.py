@@ -4,14 +4,13 @@ Five detectors, each a likeness in -1 .. 1 as Fisher's z, atanh (1915, doi:10.10
 
 - `frame`, `detail`: the whole picture in 64 and 256 principal axes of the population, scaled to unit variance, so that
   what all patients share no longer counts; all eight flips and quarter turns, also of the negative;
-- `half`, `quarter`: the same for parts, held against the same part of the reference;
+- `quarter`: the same for quarters of the picture and its middle, held against the same part of the reference; halves of
+  their own found nothing more (benchmarks/descriptors.py);
 - `registered`: crops, tilts and shifts of the reference propose candidates (`views.HINTS`), which are registered to the
-  query and compared by what only they have (`registration`).
+  query and compared by what only they have (`registration`);
+- `spectrum`: the whitened Fourier-Mellin descriptor (`spectrum`), for turns and shifts of any size.
 
-Scores of one detector are put on one scale, z = (s - q) / e, with q the 80 % point of auxiliary images' scores to their
-nearest reference and e the mean excess above it; the fused score is the largest z. Some pictures are like everybody's,
-and a few such strangers would set the threshold. A copy is like one patient's: so references may be searched in two
-groups of patients, and what the best of the other group reaches counts against a match (`Found.contrasted`).
+How their scores become one is said in `fusion`.
 
 Who may be learned from decides which test is exact. For conformal p-values the population and the scale may know train
 and auxiliary, never holdout: `Finder.fit(train)`. For the permutation of labels train / holdout they may know both, but
@@ -31,20 +30,17 @@ from scipy import sparse
 from torch.nn import functional as F
 
 from chambit.measure.descriptors import shrink, turned
+from chambit.measure.fusion import DETECTORS, Found
 from chambit.measure.registration import Registration, queries_of
+from chambit.measure.spectrum import AXES, Whitening, fourier_mellin
 from chambit.measure.views import HINTS, SCORED, SOURCE, WHOLE, Group, Window
 
-DETECTORS = (*(group.name for group in SCORED), "registered")
 CANDIDATES = {"crop": 12, "tilt": 2, "shift": 2}
 """How many references each group of hints proposes to be registered."""
 REFINED = 4
 """How many of the proposed references are aligned; the others lose by their score under the proposed map."""
 FITTED, BASIS = 2500, 1000
 """Images the population is learned from at most, and those of the registration's axes."""
-TAIL = 0.8
-CONTRAST = 0.6
-"""How much of the other group's likeness counts against a match; 0.4 to 0.7 served alike on three cohorts, and at less
-than one a copy of a patient who has a double in the other group is still found when it is near."""
 CLIP = 2.5
 """No axis may say more than this many standard deviations: without it two pictures with one rare thing in common, such
 as a black frame, are alike in everything."""
@@ -55,72 +51,6 @@ REFERENCES, QUERIES, PART = 4096, 2048, 256
 def squares(images: np.ndarray) -> np.ndarray:
     """Images float32 (N, H, W) in [0, 1] as squares float16 (N, SOURCE, SOURCE); half the memory, finer than 8 bits."""
     return shrink(images, SOURCE).astype(np.float16)
-
-
-class Scale(NamedTuple):
-    """Per detector (D,), where the tail of unrelated scores starts and its mean excess."""
-
-    start: np.ndarray
-    excess: np.ndarray
-
-
-@dataclass(frozen=True)
-class Found:
-    """Best reference of each query in each group of references, per detector.
-
-    Attributes:
-        score: likeness as Fisher's z float32 (N, G, D).
-        index: which reference, int64 (N, G, D).
-        turn: which change of the query, int8 (N, G, D), see `views.Group.turns`.
-        affine: of the registered reference, float32 (N, G, 2, 3).
-    """
-
-    score: np.ndarray
-    index: np.ndarray
-    turn: np.ndarray
-    affine: np.ndarray
-
-    def contrasted(self) -> "Found":
-        """One group: the best of all (N, 1, ...), its score less CONTRAST times the best of the other groups."""
-        if self.score.shape[1] == 1:
-            return self
-        order = np.argsort(-self.score, axis=1, kind="stable")
-        first, next_ = order[:, :1], np.take_along_axis(self.score, order[:, 1:2], 1)
-        index, turn = (np.take_along_axis(part, first, 1) for part in (self.index, self.turn))
-        affine = np.take_along_axis(self.affine, first[:, :, -1, None, None], 1)
-        return Found(np.take_along_axis(self.score, first, 1) - CONTRAST * next_, index, turn, affine)
-
-    def scale(self) -> Scale:
-        """The scale that these queries, known to be unrelated, set; over all groups of references together."""
-        best = self.score.max(1)
-        start = np.quantile(best, TAIL, axis=0)
-        above = np.where(best > start, best - start, 0).sum(0) / np.maximum((best > start).sum(0), 1)
-        # a detector that gives all unrelated images one score cannot be scaled, and must not decide
-        return Scale(start, np.where(above > 1e-6, above, np.inf))
-
-    def fused(self, scale: Scale) -> "Nearest":
-        """The largest scaled score of any detector."""
-        z = (self.score - scale.start) / scale.excess
-        which = z.argmax(2)
-        n, g = np.indices(which.shape)
-        return Nearest(
-            z[n, g, which].astype(np.float32),
-            self.index[n, g, which],
-            self.turn[n, g, which],
-            which.astype(np.int8),
-            self.affine,
-        )
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Best match of each query in each group (N, G): score, reference, turn, index in DETECTORS; maps (N, G, 2, 3)."""
-
-    score: np.ndarray
-    index: np.ndarray
-    turn: np.ndarray
-    detector: np.ndarray
-    affine: np.ndarray
 
 
 class _Map(NamedTuple):
@@ -229,6 +159,7 @@ class Finder:
     scored: tuple[_Fitted, ...]
     hints: tuple[_Fitted, ...]
     registration: Registration
+    spectrum: Whitening
     aspect: float
 
     @classmethod
@@ -240,7 +171,9 @@ class Finder:
         fewer = np.ascontiguousarray(_evenly(x.T, BASIS).T)
         known = {}
         hints = tuple(_Fitted.fit(group, fewer, aspect, known) for group in HINTS)
-        return cls(scored, hints, Registration.fit(_evenly(population, BASIS).astype(np.float32)), aspect)
+        registration = Registration.fit(_evenly(population, BASIS).astype(np.float32))
+        spectrum = Whitening.fit(fourier_mellin(_evenly(population, FITTED), aspect), AXES)
+        return cls(scored, hints, registration, spectrum, aspect)
 
     def search(self, queries: np.ndarray, references: np.ndarray, group: np.ndarray) -> Found:
         """The best reference of each group for each query, by each detector.
@@ -278,7 +211,13 @@ class Finder:
             [fitted.ask(turns) for fitted in self.hints],
             torch.tensor(tried),
             torch.stack([queries_of(turns[turn]) for turn in tried]),
+            self._spectra(mine),
         )
+
+    def _spectra(self, squares: np.ndarray) -> torch.Tensor:
+        """Squares (N, SOURCE, SOURCE) as unit vectors (N, AXES)."""
+        vectors = torch.from_numpy(self.spectrum(fourier_mellin(squares, self.aspect)))
+        return F.normalize(vectors, dim=1, eps=1e-9)
 
     def _against(
         self, asked: Sequence["_Asked"], first: int, squares: np.ndarray, at: np.ndarray, g: int, found: Found
@@ -287,7 +226,7 @@ class Finder:
         x = torch.from_numpy(squares.astype(np.float32).reshape(len(at), -1))
         scored = [fitted.reference(x) for fitted in self.scored]
         hints = [fitted.reference(x) for fitted in self.hints]
-        channels = self.registration.prepare(x)
+        channels, spectra = self.registration.prepare(x), self._spectra(squares)
         for part in asked:
             rows = slice(first, first + part.queries.shape[1])
             first = rows.stop
@@ -296,6 +235,10 @@ class Finder:
                 turn = fitted.which(mine, vectors, index[:, None])[0][:, 0]
                 _keep(found, rows, g, d, score, at[index.numpy()], turn)
             self._register(part, channels, hints, rows, at, g, found)
+            score, index = (part.spectra @ spectra.T).max(1)
+            # it does not see the turn: that of the frame is shown
+            turn = self.scored[0].which(part.scored[0], scored[0], index[:, None])[0][:, 0]
+            _keep(found, rows, g, DETECTORS.index("spectrum"), score, at[index.numpy()], turn)
 
     def _register(
         self,
@@ -338,12 +281,14 @@ class _Asked(NamedTuple):
         scored, hints: of each group, vectors (t, V, n, m) in the turns it tries.
         turns: the turns in which the queries are registered, sorted.
         queries: standardised squares in these turns (t, n, GRID * GRID).
+        spectra: their Fourier-Mellin vectors (n, AXES).
     """
 
     scored: list[torch.Tensor]
     hints: list[torch.Tensor]
     turns: torch.Tensor
     queries: torch.Tensor
+    spectra: torch.Tensor
 
 
 def _keep(

@@ -249,6 +249,7 @@ FAMILIES = {
         Family("turn180", "geometry", _turn(2)),
         Family("rotate5", "geometry", _rotate(5)),
         Family("rotate15", "geometry", _rotate(15)),
+        Family("rotate30", "geometry", _rotate(30)),
         Family("shift5", "geometry", _shift(0.05)),
         Family("crop90", "geometry", _crop(0.9)),
         Family("crop70", "geometry", _crop(0.7)),

@@ -1,7 +1,7 @@
 """Views: the ways a copy may sit in its picture, each a linear map of a square of 64 x 64 pixels.
 
 A view says which window of the query is held against which window of a reference: the whole query against a crop of the
-reference finds a cropped copy, the left half against the left half a pasted one. Views that answer one question form a
+reference finds a cropped copy, a quarter against the same quarter a pasted one. Views that answer one question form a
 group.
 """
 
@@ -121,13 +121,11 @@ def _parts(*windows: tuple[float, float, float, float]) -> tuple[View, ...]:
 
 _ALL, _MIRRORED = tuple(range(16)), (0, 4)
 _WHOLE = (View(WHOLE, WHOLE),)
-_HALVES = _parts((0, 0, 1, 0.5), (0, 0.5, 1, 0.5), (0, 0, 0.5, 1), (0.5, 0, 0.5, 1))
 _QUARTERS = _parts(*((top, left, 0.5, 0.5) for top in (0, 0.5) for left in (0, 0.5)), (0.25, 0.25, 0.5, 0.5))
 
 SCORED = (
     Group("frame", _WHOLE, _ALL, 32, 64, 32),
     Group("detail", _WHOLE, _ALL, 32, 256, 128),
-    Group("half", _HALVES, _MIRRORED, 16, 64, 32),
     Group("quarter", _QUARTERS, _MIRRORED, 16, 64, 32),
 )
 """Groups whose likeness counts as it is."""

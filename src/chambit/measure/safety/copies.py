@@ -28,7 +28,8 @@ from chambit.images.imageset import full_scale
 from chambit.measure import interval
 from chambit.measure.descriptors import TURNS, turned
 from chambit.measure.examination import Examination, Pair, Result, not_run
-from chambit.measure.finder import DETECTORS, Finder, Nearest, Scale, squares
+from chambit.measure.finder import Finder, squares
+from chambit.measure.fusion import DETECTORS, Nearest, Scale
 from chambit.measure.plants import FAMILIES, Material, plant
 from chambit.measure.search import lacking, level, one_each, threshold
 

@@ -25,7 +25,8 @@ from scipy import stats
 from chambit.core.evidence import Control, Finding, Frozen, Interval
 from chambit.measure import interval
 from chambit.measure.examination import Examination, Result, not_run
-from chambit.measure.finder import Finder, Scale, squares
+from chambit.measure.finder import Finder, squares
+from chambit.measure.fusion import Scale
 from chambit.measure.plants import plant
 from chambit.measure.search import lacking, level, one_each, threshold
 
