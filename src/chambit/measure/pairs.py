@@ -1,11 +1,12 @@
 """Every pair of two feature sets, looked at once: neighbours, supports and kernel sums in tiles, so memory stays flat.
 
-A tile of inner products is made by one matrix product, in float32 or, where asked, in bfloat16; both are only used to
-find candidates. A decision that the product's rounding could turn is made again from the differences in float64, so
-neighbours and supports depend neither on the tile's type nor on its size nor on threads; kernel sums do, in their last
-digits. A tile's squared distance of x and y is wrong by at most c (|x|^2 + |y|^2), c = (d + 4) 2^-24 in float32 and
-3 * 2^-8 more in bfloat16 (Higham 2002, Accuracy and Stability of Numerical Algorithms, chapter 3,
-doi:10.1137/1.9780898718027, with 2 |x| |y| <= |x|^2 + |y|^2).
+A tile is one matrix product, in float32 or, where asked, in bfloat16, of features scaled so that its entries are the
+kernel's base t = x.y / d + 1; a squared distance is |x|^2 + |y|^2 - 2 d (t - 1). Tiles only find candidates: a decision
+that the product's rounding could turn is made again from the differences in float64, so neighbours and supports depend
+neither on the tile's type nor on its size nor on threads; kernel sums do, in their last digits. A tile's squared
+distance is wrong by at most c (|x|^2 + |y|^2 + d), c = (d + 8) 2^-24 in float32 and 3 * 2^-8 more in bfloat16 (Higham
+2002, Accuracy and Stability of Numerical Algorithms, chapter 3, doi:10.1137/1.9780898718027, with 2 |x| |y| <= |x|^2 +
+|y|^2).
 
 Leave-one-group-out values (jackknife) come from the same pass: kernel sums are kept for each pair of groups; a group's
 removal moves the k-th neighbour of few points, and each point keeps some more neighbours than k.
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 TILE = 2048
-"""Rows and columns of a tile: 16 MiB of float32, which the processor's caches still help with."""
+"""Rows and columns of a tile: 16 MiB of float32; 1,024 to 3,072 took alike."""
 MOST = 1 << 18
 """Pairs scored again at a time."""
 
@@ -29,17 +30,17 @@ class Points:
     """One set of features, ready to be multiplied.
 
     Attributes:
-        x: float32 (N, d), shifted so that both sets lie about the origin.
-        fast: the same in the tile's type.
-        power: squared lengths float64 (N,).
-        slack: c |x|^2, float32 (N,): a point's part in the largest error of a squared distance.
+        x: float32 (N, d).
+        fast: x / sqrt(d), a one and zeros that keep rows aligned, in the tile's type (N, at least d + 1).
+        half: |x|^2 / 2 d, float32 (N,).
+        slack: float32 (N,): a point's part in the largest error of a squared distance over 2 d.
         group: int64 (N,), 0 .. groups - 1, which jackknife group each point is in.
         groups: how many there are.
     """
 
     x: torch.Tensor
     fast: torch.Tensor
-    power: torch.Tensor
+    half: torch.Tensor
     slack: torch.Tensor
     group: torch.Tensor
     groups: int
@@ -48,10 +49,16 @@ class Points:
     def of(cls, x: np.ndarray, group: np.ndarray | None = None, kind: torch.dtype = torch.float32) -> "Points":
         """Features (N, d), any float type; group int (N,), one group when not given; kind is float32 or bfloat16."""
         held = torch.from_numpy(np.ascontiguousarray(x, np.float32))
-        power = torch.cat([part.double().square().sum(1) for part in _cut(held, 4096)])
-        rough = (held.shape[1] + 4) * 2.0**-24 + (3 * 2.0**-8 if kind == torch.bfloat16 else 0.0)
-        member = torch.zeros(len(held), dtype=torch.int64) if group is None else torch.from_numpy(group).long()
-        return cls(held, held.to(kind), power, (rough * power).float(), member, int(member.max()) + 1)
+        n, d = held.shape
+        fast = torch.zeros(n, d // 16 * 16 + 16, dtype=kind)
+        fast[:, d] = 1
+        half = torch.empty(n, dtype=torch.float64)
+        for part in _cut(torch.arange(n), 4096):
+            fast[part, :d] = (held[part] / d**0.5).to(kind)
+            half[part] = held[part].double().square().sum(1) / (2 * d)
+        rough = (d + 8) * 2.0**-24 + (3 * 2.0**-8 if kind == torch.bfloat16 else 0.0)
+        member = torch.zeros(n, dtype=torch.int64) if group is None else torch.from_numpy(group).long()
+        return cls(held, fast, half.float(), (rough * (half + 0.5)).float(), member, int(member.max()) + 1)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -90,24 +97,6 @@ class Within(NamedTuple):
     kernel: torch.Tensor
 
 
-def within(x: Points, count: int) -> Within:
-    """The `count` nearest others of each point (none when 0), and sums of (x.y / d + 1)^3 over different points."""
-    near, sums, one_hot = _Nearest(len(x), count), torch.zeros(x.groups, x.groups, dtype=torch.float64), _one_hot(x)
-    for rows, columns in _tiles(len(x), len(x), triangle=True):
-        product = (x.fast[rows] @ x.fast[columns].T).float()
-        same = rows == columns
-        part = _kernel(product, x.x.shape[1], one_hot[rows], one_hot[columns], diagonal=same)
-        sums += part if same else part + part.T
-        if count:
-            square = _squares(product, x, x, rows, columns)
-            if same:
-                square.fill_diagonal_(torch.inf)
-            near.take(square, rows, columns, x, x)
-            if not same:
-                near.take(square.T, columns, rows, x, x)
-    return Within(near.finish(x, x), sums)
-
-
 class Crossed(NamedTuple):
     """What one set sees of another.
 
@@ -126,37 +115,94 @@ class Crossed(NamedTuple):
     kernel: torch.Tensor
 
 
+def within(x: Points, count: int) -> Within:
+    """The `count` nearest others of each point (none when 0), and sums of (x.y / d + 1)^3 over different points."""
+    near, tiles = _Nearest(len(x), count), _Tiles(x, x)
+    for rows, columns in _places(len(x), len(x), triangle=True):
+        same = rows == columns
+        tiles.load(rows, columns)
+        if same:
+            tiles.base.fill_diagonal_(0)
+        part = tiles.add_kernel()
+        if not same:
+            tiles.kernel += part.T
+        if count:
+            minus = tiles.minus_square()
+            if same:
+                minus.fill_diagonal_(-torch.inf)
+            near.take(minus, rows, columns, x, x, down=False)
+            if not same:
+                near.take(minus, columns, rows, x, x, down=True)
+    return Within(near.finish(x, x), tiles.kernel)
+
+
 def kernel_sums(x: Points, y: Points) -> torch.Tensor:
     """Sums of the cubic kernel over pairs of an x and a y, by group, float64 (G, G)."""
-    sums, one_x, one_y = torch.zeros(x.groups, y.groups, dtype=torch.float64), _one_hot(x), _one_hot(y)
-    for rows, columns in _tiles(len(x), len(y), triangle=False):
-        product = (x.fast[rows] @ y.fast[columns].T).float()
-        sums += _kernel(product, x.x.shape[1], one_x[rows], one_y[columns], diagonal=False)
-    return sums
+    tiles = _Tiles(x, y)
+    for rows, columns in _places(len(x), len(y), triangle=False):
+        tiles.load(rows, columns)
+        tiles.add_kernel()
+    return tiles.kernel
 
 
 def cross(x: Points, y: Points, balls: torch.Tensor, other: torch.Tensor) -> Crossed:
     """Hold each y against each x; balls float64 (N, 1 + G) and other (M, 1 + G) are squared radii."""
     n, m, d = len(x), len(y), x.x.shape[1]
-    near, wide = _Nearest(m, 1), balls.shape[1]
+    near, tiles, wide = _Nearest(m, 1), _Tiles(x, y), balls.shape[1]
     inside = torch.zeros(m, wide, dtype=torch.int32)
     covered, reached = torch.zeros(n, wide, dtype=torch.bool), torch.zeros(n, wide, dtype=torch.bool)
-    sums, one_x, one_y = torch.zeros(x.groups, y.groups, dtype=torch.float64), _one_hot(x), _one_hot(y)
     # the ball without one group is the larger; infinite ones are of points that are left out themselves
-    reach_x, reach_y = (torch.where(r.isinf(), -1, r).amax(1) for r in (balls, other))
-    for rows, columns in _tiles(n, m, triangle=False):
-        product = (x.fast[rows] @ y.fast[columns].T).float()
-        sums += _kernel(product, d, one_x[rows], one_y[columns], diagonal=False)
-        square = _squares(product, x, y, rows, columns)
-        near.take(square.T, columns, rows, y, x)
-        edge = _above(reach_x[rows] + x.slack[rows] + y.slack[columns].max())[:, None]
-        for i, j, held in _held(square <= edge, square, x, y, rows, columns, balls, of_x=True):
+    reach_x, reach_y = (torch.where(r.isinf(), -1, r).amax(1) / (2 * d) for r in (balls, other))
+    for rows, columns in _places(n, m, triangle=False):
+        tiles.load(rows, columns)
+        tiles.add_kernel()
+        minus = tiles.minus_square()
+        near.take(minus, columns, rows, y, x, down=True)
+        edge = _below(-reach_x[rows] - x.slack[rows] - y.slack[columns].max())[:, None]
+        for i, j, held in _held(minus >= edge, minus, x, y, rows, columns, balls, of_x=True):
             inside.index_add_(0, j, held.int())
             _join(covered, i, held)
-        edge = _above(reach_y[columns] + y.slack[columns] + x.slack[rows].max())[None, :]
-        for i, _, held in _held(square <= edge, square, x, y, rows, columns, other, of_x=False):
+        edge = _below(-reach_y[columns] - y.slack[columns] - x.slack[rows].max())[None, :]
+        for i, _, held in _held(minus >= edge, minus, x, y, rows, columns, other, of_x=False):
             _join(reached, i, held)
-    return Crossed(near.finish(y, x), inside, covered, reached, sums)
+    return Crossed(near.finish(y, x), inside, covered, reached, tiles.kernel)
+
+
+class _Tiles:
+    """Tiles of two sets, made in buffers that are used again: fresh pages would cost as much as the product."""
+
+    def __init__(self, x: Points, y: Points) -> None:
+        self.x, self.y = x, y
+        self.kernel = torch.zeros(x.groups, y.groups, dtype=torch.float64)
+        self._hot = [torch.nn.functional.one_hot(part.group, part.groups).float() for part in (x, y)]
+        size = min(TILE, len(x)), min(TILE, len(y))
+        self._rough = torch.empty(size, dtype=x.fast.dtype)
+        self._base, self._cube = torch.empty(size), torch.empty(size)
+        self._mask = torch.empty(size, dtype=torch.bool)
+
+    def load(self, rows: slice, columns: slice) -> None:
+        """Make the tile of these points: t = x.y / d + 1 in `base`."""
+        self.rows, self.columns = rows, columns
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        self.base, self._value, rough = (_part(b, shape) for b in (self._base, self._cube, self._rough))
+        torch.mm(self.x.fast[rows], self.y.fast[columns].T, out=self.base if rough.dtype == torch.float32 else rough)
+        if rough.dtype != torch.float32:
+            self.base.copy_(rough)
+
+    def add_kernel(self) -> torch.Tensor:
+        """Add t^3 to the sums over pairs of groups; returns what was added, float64 (G, G)."""
+        torch.mul(self.base, self.base, out=self._value).mul_(self.base)
+        part = self._hot[0][self.rows].T.double() @ (self._value @ self._hot[1][self.columns]).double()
+        self.kernel += part
+        return part
+
+    def minus_square(self) -> torch.Tensor:
+        """The tile as -|x - y|^2 / 2 d, in place of t."""
+        return self.base.sub_((self.y.half[self.columns] + 1)[None, :]).sub_(self.x.half[self.rows, None])
+
+
+def _part(buffer: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    return buffer.view(-1)[: shape[0] * shape[1]].view(shape)
 
 
 def _join(flags: torch.Tensor, at: torch.Tensor, held: torch.Tensor) -> None:
@@ -167,7 +213,7 @@ def _join(flags: torch.Tensor, at: torch.Tensor, held: torch.Tensor) -> None:
 
 def _held(
     near: torch.Tensor,
-    square: torch.Tensor,
+    minus: torch.Tensor,
     x: Points,
     y: Points,
     rows: slice,
@@ -176,13 +222,12 @@ def _held(
     of_x: bool,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Pairs of a tile (i, j) that may lie in a ball, and whether they do in each of the (1 + G) cases."""
-    at = torch.from_numpy(np.flatnonzero(near.numpy()))
-    for part in _cut(at, MOST):
-        i, j = part // near.shape[1], part % near.shape[1]
-        value = square[i, j].double()
+    twice = 2 * x.x.shape[1]
+    for i, j in _places_of(near):
+        value = minus[i, j].double() * -twice
         i, j = i + rows.start, j + columns.start
         radius = balls[i if of_x else j]
-        room = (x.slack[i] + y.slack[j]).double()
+        room = (x.slack[i] + y.slack[j]).double() * twice
         doubtful = ((value[:, None] - radius).abs() <= room[:, None]).any(1)
         value[doubtful] = _again(x, y, i[doubtful], j[doubtful])
         held = value[:, None] <= radius
@@ -193,35 +238,40 @@ def _held(
         yield i, j, held
 
 
+def _places_of(mask: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Row and column of what is set, some at a time."""
+    at = torch.from_numpy(np.flatnonzero(mask.numpy()))
+    for part in _cut(at, MOST):
+        yield part // mask.shape[1], part % mask.shape[1]
+
+
 class _Nearest:
-    """Candidates for the nearest others of n points, kept while tiles come in any order."""
+    """Candidates for the nearest others of n points, kept while tiles come in any order; values are -square / 2 d."""
 
     def __init__(self, n: int, count: int) -> None:
         self.count = count
-        self.best = torch.full((n, count), torch.inf)
+        self.best = torch.full((n, count), -torch.inf)
         self.pairs: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.held = 0
 
-    def take(self, square: torch.Tensor, rows: slice, columns: slice, own: Points, other: Points) -> None:
-        """Squared distances (n, m) of a tile; rows are the points that look for neighbours."""
+    def take(self, minus: torch.Tensor, rows: slice, columns: slice, own: Points, other: Points, *, down: bool) -> None:
+        """A tile; rows are the points that look for neighbours, which lie along its columns where `down`."""
         best = self.best[rows]
-        if bool(best[:, -1].isinf().any()):
-            # the first tile of a point: its own k-th smallest bounds what can still count
-            first = square.topk(min(self.count, square.shape[1]), 1, largest=False).values
-            best = torch.cat([best, first], 1).topk(self.count, 1, largest=False).values
-            fresh = False
-        else:
-            fresh = True
-        room = 2 * (own.slack[rows] + other.slack[columns].max())
-        near = square <= _above(best[:, -1] + room)[:, None]
-        at = torch.from_numpy(np.flatnonzero(near.numpy() if near.is_contiguous() else near.contiguous().numpy()))
-        i, j = at // square.shape[1], at % square.shape[1]
-        value = square[i, j]
-        if fresh and len(i):
-            best = _smallest(best, i, value)
+        begun = not bool(best[:, -1].isinf().any())
+        if not begun:
+            # the first tile of a point: its own k-th nearest bounds what can still count
+            most = min(self.count, minus.shape[0 if down else 1])
+            first = minus.topk(most, 0).values.T if down else minus.topk(most, 1).values
+            best = torch.cat([best, first], 1).topk(self.count, 1).values
+        edge = _below(best[:, -1] - 2 * (own.slack[rows] + other.slack[columns].max()))
+        for i, j in _places_of(minus >= (edge[None, :] if down else edge[:, None])):
+            value = minus[i, j]
+            mine, theirs = (j, i) if down else (i, j)
+            if begun:
+                best = _largest(best, mine, value)
+            self.pairs.append((mine + rows.start, theirs + columns.start, value))
+            self.held += len(mine)
         self.best[rows] = best
-        self.pairs.append((i + rows.start, j + columns.start, value))
-        self.held += len(i)
         if self.held > 64 * len(self.best) * self.count:
             self._thin(own, other)
 
@@ -237,63 +287,48 @@ class _Nearest:
         first = torch.searchsorted(i, torch.arange(len(self.best)))
         rank = torch.arange(len(i)) - first[i]
         keep = rank < self.count
-        index = torch.zeros(len(self.best), self.count, dtype=torch.int64)
+        which = torch.zeros(len(self.best), self.count, dtype=torch.int64)
         square = torch.full((len(self.best), self.count), torch.inf, dtype=torch.float64)
-        index[i[keep], rank[keep]], square[i[keep], rank[keep]] = j[keep], value[keep]
-        return Neighbours(index, square)
+        which[i[keep], rank[keep]], square[i[keep], rank[keep]] = j[keep], value[keep]
+        return Neighbours(which, square)
 
     def _thin(self, own: Points, other: Points) -> None:
         i, j, value = (torch.cat(parts) for parts in zip(*self.pairs, strict=True))
-        room = 2 * (own.slack + other.slack.max())
-        keep = value <= _above(self.best[:, -1] + room)[i]
+        keep = value >= _below(self.best[:, -1] - 2 * (own.slack + other.slack.max()))[i]
         self.pairs = [(i[keep], j[keep], value[keep])]
         self.held = int(keep.sum())
 
 
-def _smallest(best: torch.Tensor, row: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """The smallest of each row (n, k) with some further values of some rows, row sorted."""
+def _largest(best: torch.Tensor, row: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The largest of each row (n, k) with some further values of some rows."""
+    if not len(row):
+        return best
+    order = row.argsort(stable=True)
+    row, value = row[order], value[order]
     names, counts = torch.unique_consecutive(row, return_counts=True)
     first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    more = torch.full((len(names), int(counts.max())), torch.inf)
+    more = torch.full((len(names), int(counts.max())), -torch.inf)
     member = torch.repeat_interleave(torch.arange(len(names)), counts)
     more[member, torch.arange(len(row)) - first] = value
-    joined = torch.cat([best[names], more], 1).topk(best.shape[1], 1, largest=False).values
     best = best.clone()
-    best[names] = joined
+    best[names] = torch.cat([best[names], more], 1).topk(best.shape[1], 1).values
     return best
 
 
 def _again(x: Points, y: Points, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
     """Squared distances of pairs, float64, from the differences."""
     out = torch.empty(len(i), dtype=torch.float64)
-    for part in _cut(torch.arange(len(i)), 8192):
+    for part in _cut(torch.arange(len(i)), max(1, (1 << 17) // x.x.shape[1])):  # a megabyte, which stays in the cache
         out[part] = (x.x[i[part]].double() - y.x[j[part]].double()).square().sum(1)
     return out
 
 
-def _squares(product: torch.Tensor, x: Points, y: Points, rows: slice, columns: slice) -> torch.Tensor:
-    """Squared distances of a tile, in place of its inner products."""
-    return product.mul_(-2).add_(x.power[rows, None].float()).add_(y.power[None, columns].float())
+def _below(edge: torch.Tensor) -> torch.Tensor:
+    """The next float32 below, so that rounding the edge loses no pair."""
+    return edge.float().nextafter(torch.tensor(-torch.inf))
 
 
-def _above(edge: torch.Tensor) -> torch.Tensor:
-    """The next float32 above, so that rounding the edge loses no pair."""
-    return edge.float().nextafter(torch.tensor(torch.inf))
-
-
-def _one_hot(x: Points) -> torch.Tensor:
-    return torch.nn.functional.one_hot(x.group, x.groups).float()
-
-
-def _kernel(product: torch.Tensor, d: int, rows: torch.Tensor, columns: torch.Tensor, diagonal: bool) -> torch.Tensor:
-    """Sums of (product / d + 1)^3 over pairs of groups, float64 (G, G); the diagonal left out where asked."""
-    value = (product / d).add_(1).pow_(3)
-    if diagonal:
-        value.fill_diagonal_(0)
-    return rows.T.double() @ (value @ columns).double()
-
-
-def _tiles(n: int, m: int, triangle: bool) -> Iterator[tuple[slice, slice]]:
+def _places(n: int, m: int, triangle: bool) -> Iterator[tuple[slice, slice]]:
     for first in range(0, n, TILE):
         for start in range(first if triangle else 0, m, TILE):
             yield slice(first, min(first + TILE, n)), slice(start, min(start + TILE, m))
