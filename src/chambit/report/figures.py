@@ -255,14 +255,16 @@ def cohort_bar(counts: Mapping[str, Mapping[str, int]]) -> Markup:
     total = sum(size for _, size in splits)
     if not total:
         return Markup("")
-    parts, x = [], 0.0
+    parts, x, lowest = [], 0.0, 0
     for index, (name, size) in enumerate(splits):
         width = WIDTH * size / total
         parts.append(box(round(x, 2), 4, width - 3, 30, f"split split-{index % 4}"))
         title = named("splits", name)
+        # a name wider than its block would run into the next one's: it goes a row lower
+        lower = 40 if index + 1 < len(splits) and width < 9 * max(len(title.en), 1.6 * len(title.ko)) else 0
         parts += [
-            words_at(round(x + 1, 2), 52, title, "name"),
-            words_at(round(x + 1, 2), 69, f"{size:,}", "small"),
+            words_at(round(x + 1, 2), 52 + lower, title, "name"),
+            words_at(round(x + 1, 2), 69 + lower, f"{size:,}", "small"),
         ]
-        x += width
-    return drawing(76, parts, Text("환자 단위 분할", "patients by split"))
+        x, lowest = x + width, max(lowest, lower)
+    return drawing(76 + lowest, parts, Text("환자 단위 분할", "patients by split"))

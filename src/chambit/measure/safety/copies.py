@@ -33,7 +33,7 @@ from chambit.measure.fusion import DETECTORS, Nearest, Scale
 from chambit.measure.plants import FAMILIES, Material, plant
 from chambit.measure.search import lacking, level, one_each, threshold
 
-version = "7"
+version = "8"
 EXTRAS = ("planted",)
 QUANTITIES = {"exact": "lower", "flagged": "lower", "rate_bound": "lower"}
 CHANGES = (*TURNS, *(f"negative, {turn}" for turn in TURNS))

@@ -30,7 +30,7 @@ from chambit.measure.fusion import Scale
 from chambit.measure.plants import plant
 from chambit.measure.search import lacking, level, one_each, threshold
 
-version = "4"
+version = "5"
 GRID = (5, 10, 20, 50, 100, 200)
 QUANTITIES = {"p": "higher", "excess": "lower"}
 
