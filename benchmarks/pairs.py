@@ -1,7 +1,7 @@
 """Neighbours, supports and kernel sums of two feature sets: seconds beside bare matrix products, and peak memory.
 
     python benchmarks/pairs.py                  20,000 x 20,000 x 512
-    python benchmarks/pairs.py --national       61,133 x 145,140 x 512, as two processes would need 9 h of `prdc`
+    python benchmarks/pairs.py --national       61,133 x 145,140 x 512
     python benchmarks/pairs.py --bf16           tiles in bfloat16 (results must be the same)
 
 One line each: within one set, within the other, across; a floor is one float32 product of the two sets, measured here.

@@ -53,10 +53,11 @@ def _mmd(sums: Mapping[str, float], n: float, m: float) -> float:
 
 def distance(real: np.ndarray, other: np.ndarray) -> float:
     """Unbiased MMD^2 of two feature sets (N, d) and (M, d), N and M at least 2."""
-    return float(_all(Points.of(real), Points.of(other))[0])
+    return float(groupwise(Points.of(real), Points.of(other))[0])
 
 
-def _all(x: Points, y: Points) -> np.ndarray:
+def groupwise(x: Points, y: Points) -> np.ndarray:
+    """Unbiased MMD^2 (1 + G,) of two sets: of all, then without each group."""
     sums = {"xx": within(x, 0).kernel, "yy": within(y, 0).kernel, "xy": kernel_sums(x, y)}
     return distances(x, y, {key: value.numpy() for key, value in sums.items()})
 
@@ -77,7 +78,7 @@ def measure(exam: Examination, options: Options) -> Result:
     right = bands.pick(np.arange(len(synthetic)), n, rng)
     a = interval.groups(subjects[left], options.blocks, rng)
     b = interval.groups(np.arange(n), options.blocks, rng)
-    values = _all(Points.of(real[left], a), Points.of(synthetic[right], b))
+    values = groupwise(Points.of(real[left], a), Points.of(synthetic[right], b))
     finding = Finding(
         measure=name,
         quantity="distance",
