@@ -81,7 +81,7 @@ def fidelity(name: str, world: World, patients: int, repetitions: int) -> None:
         beyond = BLOCKS * whole - (BLOCKS - 1) * left_out.mean()
         keep("frechet.infinite", beyond, left_out - left_out.mean() + beyond)
         one, other = Points.of(x, a), Points.of(y, b)
-        distances = kernel.groupwise(one, other)
+        distances = kernel.groupwise(one, other, (owner, np.arange(len(y))))
         keep("kernel.distance", distances[0], distances[1:])
         shares = precision_recall.values(one, other, 5)
         for which, quantity in enumerate(precision_recall.QUANTITIES):

@@ -94,6 +94,24 @@ def test_kernel_is_the_double_loop() -> None:
     assert kernel.distance(x, y) == pytest.approx(sum(within) - 2 * between, rel=1e-5)  # tiles are float32
 
 
+def test_pairs_of_one_patient_do_not_count() -> None:
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(9, 4)), rng.normal(size=(7, 4))
+    owners = np.array([0, 1, 1, 2, 2, 2, 3, 4, 4]), np.array([5, 5, 6, 7, 8, 9, 9])
+    within = [
+        np.mean([(a @ b / 4 + 1) ** 3 for a, i in zip(z, o, strict=True) for b, j in zip(z, o, strict=True) if i != j])
+        for z, o in zip((x, y), owners, strict=True)
+    ]
+    between = np.mean([(a @ b / 4 + 1) ** 3 for a in x for b in y])
+    assert kernel.distance(x, y, owners) == pytest.approx(sum(within) - 2 * between, abs=1e-6)
+    group = np.array([0, 1, 1, 2, 2, 2, 0, 1, 1]), np.array([0, 0, 1, 2, 1, 2, 2])
+    parts = [Points.of(z, g) for z, g in zip((x, y), group, strict=True)]
+    for g, value in enumerate(kernel.groupwise(*parts, owners)[1:]):
+        one, other = (z[k != g] for z, k in zip((x, y), group, strict=True))
+        left = tuple(o[k != g] for o, k in zip(owners, group, strict=True))
+        assert value == pytest.approx(kernel.distance(one, other, left), abs=1e-5)
+
+
 def test_kernel_is_unbiased() -> None:
     """The mean of many null values is 0 within its own error, although images are few; a biased one is far above."""
     rng = np.random.default_rng(3)

@@ -4,7 +4,8 @@
 
 Binkowski et al. 2018 (arXiv:1801.01401); Gretton et al. 2012. Unbiased, so its null value is 0 at any n and single
 values may be negative; noisy, so it is never read without its interval. Features are centred and scaled by the real
-images. All pairs are used, in tiles (`measure.pairs`); the jackknife's leave-one-out values come from the same sums.
+images. All pairs are used, in tiles (`measure.pairs`), but those of two images of one patient; the
+jackknife's leave-one-out values come from the same sums.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.pairs import Points, kernel_sums, within
 from chambit.measure.utility.frechet import features, lacking, sizes
 
-version = "2"
+version = "3"
 QUANTITIES = {"distance": "lower"}
 
 
@@ -30,36 +31,61 @@ class Options(Frozen):
     level: float = 0.95
 
 
-def distances(x: Points, y: Points, sums: Mapping[str, np.ndarray]) -> np.ndarray:
+def distances(
+    x: Points, y: Points, sums: Mapping[str, np.ndarray], owners: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
     """Unbiased MMD^2 (1 + G,): of all, then without each group.
 
     Args:
         x: one set, with G groups; with one group only the first value is given.
         y: the other set, with as many groups.
         sums: kernel sums (G, G) over pairs of groups: 'xx', 'yy' (of different points) and 'xy'.
+        owners: whose each point of x and of y is; pairs of one owner are not pairs of strangers and do not count. An
+            owner's points are in one group. None: every point is somebody else's.
     """
     counts = [np.bincount(part.group.numpy(), minlength=part.groups).astype(float) for part in (x, y)]
-    whole = {key: value.sum() for key, value in sums.items()}
-    out = [_mmd(whole, len(x), len(y))]
-    for g in range(x.groups if x.groups > 1 else 0):
-        less = {key: whole[key] - s[g].sum() - s[:, g].sum() + s[g, g] for key, s in sums.items()}
-        out.append(_mmd(less, len(x) - counts[0][g], len(y) - counts[1][g]))
+    alike = [_alike(part, owner) for part, owner in zip((x, y), owners or (None, None), strict=True)]
+    out = []
+    for g in range(-1, x.groups if x.groups > 1 else 0):
+        kept = np.arange(x.groups) != g
+        n, m = (count[kept].sum() for count in counts)
+        (same_x, pairs_x), (same_y, pairs_y) = ((part[0][kept].sum(), part[1][kept].sum()) for part in alike)
+        xx, yy, xy = (sums[key][np.ix_(kept, kept)].sum() for key in ("xx", "yy", "xy"))
+        within_x, within_y = (xx - same_x) / (n * (n - 1) - pairs_x), (yy - same_y) / (m * (m - 1) - pairs_y)
+        out.append(within_x + within_y - 2 * xy / (n * m))
     return np.array(out)
 
 
-def _mmd(sums: Mapping[str, float], n: float, m: float) -> float:
-    return float(sums["xx"] / (n * (n - 1)) + sums["yy"] / (m * (m - 1)) - 2 * sums["xy"] / (n * m))
+def _alike(x: Points, owner: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel sums and number of ordered pairs of different points with one owner, by group (G,)."""
+    sums, counts = np.zeros(x.groups), np.zeros(x.groups)
+    if owner is None:
+        return sums, counts
+    order = np.argsort(owner, kind="stable")
+    owner, group = owner[order], x.group.numpy()[order]
+    for lag in range(1, int(np.unique(owner, return_counts=True)[1].max())):
+        first = np.flatnonzero(owner[lag:] == owner[:-lag])
+        one, other = (x.x[order[at]].double() for at in (first, first + lag))
+        value = ((one * other).sum(1) / x.x.shape[1] + 1).pow(3).numpy()
+        sums += 2 * np.bincount(group[first], value, x.groups)
+        counts += 2 * np.bincount(group[first], minlength=x.groups)
+    return sums, counts
 
 
-def distance(real: np.ndarray, other: np.ndarray) -> float:
-    """Unbiased MMD^2 of two feature sets (N, d) and (M, d), N and M at least 2."""
-    return float(groupwise(Points.of(real), Points.of(other))[0])
+def distance(real: np.ndarray, other: np.ndarray, owners: tuple[np.ndarray, np.ndarray] | None = None) -> float:
+    """Unbiased MMD^2 of two feature sets (N, d) and (M, d), N and M at least 2; owners as in `distances`."""
+    return float(groupwise(Points.of(real), Points.of(other), owners)[0])
 
 
-def groupwise(x: Points, y: Points) -> np.ndarray:
-    """Unbiased MMD^2 (1 + G,) of two sets: of all, then without each group."""
+def groupwise(x: Points, y: Points, owners: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+    """Unbiased MMD^2 (1 + G,) of two sets: of all, then without each group; owners as in `distances`."""
     sums = {"xx": within(x, 0).kernel, "yy": within(y, 0).kernel, "xy": kernel_sums(x, y)}
-    return distances(x, y, {key: value.numpy() for key, value in sums.items()})
+    return distances(x, y, {key: value.numpy() for key, value in sums.items()}, owners)
+
+
+def _owned(real: np.ndarray, other: np.ndarray) -> float:
+    """The distance of features whose last column says whose each image is."""
+    return distance(real[:, :-1], other[:, :-1], (real[:, -1], other[:, -1]))
 
 
 def measure(exam: Examination, options: Options) -> Result:
@@ -73,12 +99,13 @@ def measure(exam: Examination, options: Options) -> Result:
     subjects = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
     rng = np.random.default_rng(exam.context.seed("band"))
     n = min(bands.common_size(len(synthetic), subjects), int((roles == "holdout").sum()))
-    band = bands.real_versus_real(distance, real, subjects, n, options.draws, rng)
+    _, owner = np.unique(subjects, return_inverse=True)
+    band = bands.real_versus_real(_owned, np.column_stack([real, owner]), subjects, n, options.draws, rng)
     left = bands.pick(np.flatnonzero(roles == "holdout"), n, rng)
     right = bands.pick(np.arange(len(synthetic)), n, rng)
     a = interval.groups(subjects[left], options.blocks, rng)
     b = interval.groups(np.arange(n), options.blocks, rng)
-    values = groupwise(Points.of(real[left], a), Points.of(synthetic[right], b))
+    values = groupwise(Points.of(real[left], a), Points.of(synthetic[right], b), (owner[left], np.arange(n)))
     finding = Finding(
         measure=name,
         quantity="distance",
