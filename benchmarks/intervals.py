@@ -78,7 +78,7 @@ def fidelity(name: str, world: World, patients: int, repetitions: int) -> None:
         whole = frechet.distance(x, y)
         left_out = np.array([frechet.distance(x[a != g], y[b != g]) for g in range(BLOCKS)])
         keep("frechet.distance", whole, left_out)
-        beyond = BLOCKS * whole - (BLOCKS - 1) * left_out.mean()
+        beyond = interval.corrected(whole, left_out)
         keep("frechet.infinite", beyond, left_out - left_out.mean() + beyond)
         one, other = Points.of(x, a), Points.of(y, b)
         distances = kernel.groupwise(one, other, (owner, np.arange(len(y))))

@@ -147,3 +147,12 @@ def jackknife(whole: float, left_out: np.ndarray, level: float, method: str) -> 
     error = np.sqrt((g - 1) / g * np.square(left_out - left_out.mean()).sum())
     half = float(stats.t.ppf((1 + level) / 2, g - 1) * error)
     return Interval(low=whole - half, high=whole + half, level=level, method=method)
+
+
+def corrected(whole: float, left_out: np.ndarray) -> float:
+    """The value without a bias of c / n, from leave-one-group-out values.
+
+    Quenouille 1956 (doi:10.1093/biomet/43.3-4.353).
+    """
+    g = len(left_out)
+    return float(g * whole - (g - 1) * left_out.mean())

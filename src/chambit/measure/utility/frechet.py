@@ -83,7 +83,7 @@ def measure(exam: Examination, options: Options) -> Result:
         "inputs": exam.inputs("train", "holdout", "synthetic"),
     }
     told = {"extractor": options.extractor, "dimensions": real.shape[1]}
-    beyond = options.blocks * value - (options.blocks - 1) * float(left_out.mean())
+    beyond = interval.corrected(value, left_out)
     shift = beyond - value
     finding = Finding(
         quantity="distance",

@@ -4,8 +4,8 @@
 
 Binkowski et al. 2018 (arXiv:1801.01401); Gretton et al. 2012. Unbiased, so its null value is 0 at any n and single
 values may be negative; noisy, so it is never read without its interval. Features are centred and scaled by the real
-images. All pairs are used, in tiles (`measure.pairs`), but those of two images of one patient; the
-jackknife's leave-one-out values come from the same sums.
+images. All pairs are used, in tiles (`measure.pairs`), but those of two images of one patient; the jackknife's
+leave-one-out values come from the same sums.
 """
 
 from collections.abc import Mapping
