@@ -234,15 +234,33 @@ def test_probes_ask_about_every_real_image_but_the_test_ones(tiny: Path) -> None
 
 
 def test_masks_are_given_for_all_parts_or_for_none(tiny: Path) -> None:
-    from chambit.pipeline import cohort
+    from chambit.pipeline import masking
 
     store = Store(tiny / "once" / "work")
     outputs = {name: made for name, made in step_outputs(tiny / "once").values()}
-    for role, name in {"train": "masks", "holdout": "holdout", "auxiliary": "auxiliary"}.items():
-        masks = cohort.load_masks(store, outputs["masks"][name])
+    for role in masking.PARTS:
+        masks = masking.load(store, outputs["masks"][role])
         table = store.get_table(outputs["split"][role])
         assert masks is not None
         assert masks.any((1, 2)).tolist() == [bool(name) for name in table["mask"]]
+
+
+def test_masks_are_refined_with_their_images(tiny: Path) -> None:
+    from chambit.images.imageset import ImageSet
+    from chambit.pipeline import masking
+
+    store = Store(tiny / "once" / "work")
+    outputs = {name: made for name, made in step_outputs(tiny / "once").values()}
+    for role in masking.PARTS:
+        whole, refined = masking.load(store, outputs["masks"][role]), ImageSet.load(store, outputs["refine"][role])
+        masks = refined.masks()
+        assert whole is not None
+        assert masks is not None
+        assert masks.shape == refined.grey().shape
+        # the tiny study cuts the lower edge away: what is left is the upper part of every mask
+        assert masks.shape[1] < whole.shape[1]
+        assert np.array_equal(masks, whole[:, : masks.shape[1]])
+    assert ImageSet.load(store, outputs["refine"]["synthetic"]).masks() is not None
 
 
 def test_a_stage_that_answers_nothing_has_no_such_steps(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,17 @@ class ImageSet:
             at = np.flatnonzero(names == name)
             yield at, self.store.get_arrays(str(name))["pixels"][rows[at]]
 
+    def masks(self) -> np.ndarray | None:
+        """Masks of the finding, bool (N, H, W), empty where an image has none; None where no image has one."""
+        if "mask_block" not in self.table.columns or not len(self):
+            return None
+        names, rows = self.table["mask_block"].to_list(), self.table["mask_row"].to_list()
+        kept = {name: self.store.get_arrays(name)["masks"].astype(bool) for name in dict.fromkeys(names) if name}
+        if not kept:
+            return None
+        empty = np.zeros(next(iter(kept.values())).shape[1:], bool)
+        return np.stack([kept[name][row] if name else empty for name, row in zip(names, rows, strict=True)])
+
     def full_scale_digests(self) -> list[str]:
         """SHA-256 of each image at 16 bits, in order: equal for one picture kept at 8 and at 16 bits."""
         digests = [""] * len(self)

@@ -13,8 +13,8 @@ from chambit.core.errors import InputError
 from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store, write_atomically
 from chambit.core.study import Files, Phantoms, Study, resolve
-from chambit.images import imageset
 from chambit.images.imageset import ImageSet
+from chambit.pipeline import masking
 from chambit.pipeline.plan import Made, Planned
 from chambit.prepare import intake
 from chambit.prepare.split import proof, split
@@ -60,7 +60,8 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
             )
         )
     steps.append(Planned("split", lambda made: _split(study, made), images, "images", 20000.0, 1))
-    steps.append(Planned("masks", lambda made: _masks(study, study_file, files, made), images, "images", 2000.0, 1))
+    root = resolve(study_file, files.path)
+    steps.append(Planned("masks", lambda made: masking.step(study.seed, root, made), images, "images", 2000.0, 1))
     return steps
 
 
@@ -157,62 +158,3 @@ def _split(study: Study, made: Made) -> Step:
         return {"table": keep(table), "proof": context.store.put_json(found), **parts}
 
     return Step("split", "1", study.cohort.split.model_dump(), inputs, run, study.seed)
-
-
-def _masks(study: Study, study_file: Path, files: Files, made: Made) -> Step:
-    """Masks of the finding for each part, where the cohort has them; else the outputs are empty.
-
-    The generator is trained with those of `train` alone; the others are for probes, which treat all parts alike.
-    """
-    inputs = {part: made["split"][part] for part in ("train", "holdout", "auxiliary")}
-    root = resolve(study_file, files.path)
-
-    def run(context: Context) -> Outputs:
-        keys: dict[str, list[str]] = {}
-        tasks, sizes = {}, {}
-        for part, key in inputs.items():
-            images = ImageSet.load(context.store, key)
-            if "mask" not in images.table.columns or not any(images.table["mask"].to_list()):
-                continue
-            keys[part] = []
-            for name, rows in imageset.chunks(len(images)):
-                named = [images.table["mask"][i] or "" for i in rows]
-                tasks[f"{part}/{name}"] = {"root": str(root), "files": named, "shape": _shape(images)}
-                sizes[f"{part}/{name}"] = len(named)
-                keys[part].append(f"{part}/{name}")
-        done = context.map(_read_masks, tasks, unit="images", sizes=sizes)
-        blobs = {part: [done[key] for key in keys[part]] if part in keys else None for part in inputs}
-        outputs = {part: context.store.put_json(blobs[part]) for part in ("holdout", "auxiliary")}
-        return {"masks": context.store.put_json(blobs["train"])} | outputs
-
-    return Step("masks", "2", {}, inputs, run, study.seed)
-
-
-def _shape(images: ImageSet) -> tuple[int, int]:
-    _, first = next(images.blocks())
-    return int(first.shape[1]), int(first.shape[2])
-
-
-def _read_masks(store: Store, task: Mapping[str, Any]) -> str:
-    from PIL import Image as Picture
-    from PIL import UnidentifiedImageError
-
-    h, w = task["shape"]
-    masks = np.zeros((len(task["files"]), h, w), np.uint8)
-    for row, name in enumerate(task["files"]):
-        if name:
-            path = Path(task["root"]) / name
-            try:
-                with Picture.open(path) as picture:
-                    masks[row] = np.asarray(picture.convert("L").resize((w, h), Picture.Resampling.BOX)) >= 128
-            except (OSError, UnidentifiedImageError) as error:
-                raise InputError(f"The mask {path} named in the labels cannot be read: {error}.") from None
-    return store.put_arrays(masks=masks)
-
-
-def load_masks(store: Store, key: str) -> np.ndarray | None:
-    """The masks bool (N, H, W) of one part, as the step `masks` kept them, or None."""
-    blocks = store.get_json(key)
-    if blocks is None:
-        return None
-    return np.concatenate([store.get_arrays(block)["masks"] for block in blocks]).astype(bool)

@@ -14,7 +14,7 @@ from chambit.core.store import Store
 from chambit.core.study import Study
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import cohort, watching
+from chambit.pipeline import masking, watching
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
@@ -59,7 +59,7 @@ def _steps(options: Any) -> int:
 
 def _train(study: Study, policy: Policy, made: Made) -> Step:
     name, stage, options = next(iter(study.recipe.train)), stage_of(study), stage_options(study)
-    inputs = {"train": made["split"]["train"], "masks": made["masks"]["masks"]}
+    inputs = {"train": made["split"]["train"], "masks": made["masks"]["train"]}
     used = options.model_dump()
     if (settings := watching.settings_of(policy, stage)) is not None:
         inputs |= {"auxiliary": made["split"]["auxiliary"]}
@@ -68,7 +68,7 @@ def _train(study: Study, policy: Policy, made: Made) -> Step:
     def run(context: Context) -> Outputs:
         images = ImageSet.load(context.store, inputs["train"])
         classes = sorted(set(images.labels.tolist()))
-        masks = cohort.load_masks(context.store, inputs["masks"])
+        masks = masking.load(context.store, inputs["masks"])
         keep = context.store.put_json
         if settings is None:
             outputs = {"weights": stage.train(context, images, masks, classes, options)}
@@ -140,7 +140,7 @@ def _sample(study: Study, made: Made) -> Step:
 
     inputs = {"weights": made["train"]["weights"], "about": made["train"]["about"]}
     options_used = {"stage": name, **wanted.model_dump()}
-    return Step("sample", stage.version, options_used, inputs, run, study.seed, wanted.images)
+    return Step("sample", f"{stage.version}.1", options_used, inputs, run, study.seed, wanted.images)
 
 
 def allocate(images: int, shares: Mapping[str, float], seed: int) -> list[str]:
@@ -173,7 +173,7 @@ def _draw(store: Store, task: Mapping[str, Any]) -> str:
     ]
     if masks is not None:
         kept = store.put_arrays(masks=(masks >= 0.5).astype(np.uint8))
-        rows = [row | {"mask_block": kept} for row in rows]
+        rows = [row | {"mask_block": kept, "mask_row": row["row"]} for row in rows]
     return store.put_json(rows)
 
 
@@ -202,9 +202,11 @@ def _refine(study: Study, policy: Policy, made: Made) -> Step:
     entries = chain(study, policy)
     versions = {name: extensions.load(REFINE, name).version for name in [*(entry["name"] for entry in entries), FINAL]}
     inputs = {role: made["split"][role] for role in ROLES} | {"synthetic": made["sample"]["images"]}
+    masks = {role: made["masks"][role] for role in ROLES}
 
     def run(context: Context) -> Outputs:
         sets = {role: ImageSet.load(context.store, key) for role, key in inputs.items()}
+        sets |= {role: masking.attached(sets[role], key) for role, key in masks.items()}
         operations, reports = [], []
         for entry in entries:
             if extensions.load(REFINE, entry["name"]).geometry:
@@ -220,7 +222,8 @@ def _refine(study: Study, policy: Policy, made: Made) -> Step:
         }
 
     options = {"chain": entries, "versions": versions, "marks": settings}
-    return Step("refine", "1", options, inputs, run, study.seed, study.recipe.sample.images)
+    inputs_used = inputs | {f"masks of {role}": key for role, key in masks.items()}
+    return Step("refine", "2", options, inputs_used, run, study.seed, study.recipe.sample.images)
 
 
 def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -245,19 +248,31 @@ def applied(context: Context, images: ImageSet, role: str, operations: Sequence[
     made = [context.store.get_json(key) for key in context.map(_refine_block, tasks, unit="blocks").values()]
     where = dict(zip(blocks, made, strict=True))
     old, row = images.table["block"].to_list(), images.table["row"].to_list()
-    return ImageSet(
-        images.store,
-        images.table.with_columns(
-            pl.Series("sha256", [where[b]["sha256"][r] for b, r in zip(old, row, strict=True)]),
-            pl.Series("block", [where[b]["block"] for b in old]),
-        ),
-    )
+    columns = [
+        pl.Series("sha256", [where[b]["sha256"][r] for b, r in zip(old, row, strict=True)]),
+        pl.Series("block", [where[b]["block"] for b in old]),
+    ]
+    if "mask_block" in images.table.columns:
+        masked = images.table["mask_block"].drop_nulls().unique(maintain_order=True).to_list()
+        tasks = {f"{role}/{name}/masks {block}": {"block": block, "operations": list(operations)} for block in masked}
+        moved = dict(zip(masked, context.map(_refine_masks, tasks, unit="blocks").values(), strict=True))
+        columns.append(pl.Series("mask_block", [moved.get(b) for b in images.table["mask_block"]], dtype=pl.String))
+    return ImageSet(images.store, images.table.with_columns(columns))
 
 
 def _refine_block(store: Store, task: Mapping[str, Any]) -> str:
-    pixels = store.get_arrays(task["block"])["pixels"]
-    for entry in task["operations"]:
+    block, digests = imageset.put_block(store, _moved(store.get_arrays(task["block"])["pixels"], task["operations"]))
+    return store.put_json({"block": block, "sha256": digests})
+
+
+def _refine_masks(store: Store, task: Mapping[str, Any]) -> str:
+    """Masks go where their pixels go: drawn white on black, refined like images, and cut at half."""
+    white = store.get_arrays(task["block"])["masks"].astype(np.uint8) * np.uint8(255)
+    return store.put_arrays(masks=(_moved(white, task["operations"]) >= 128).astype(np.uint8))
+
+
+def _moved(pixels: np.ndarray, operations: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    for entry in operations:
         module = extensions.load(REFINE, entry["name"])
         pixels = module.apply(pixels, module.Options.model_validate(entry["options"]))
-    block, digests = imageset.put_block(store, pixels)
-    return store.put_json({"block": block, "sha256": digests})
+    return pixels

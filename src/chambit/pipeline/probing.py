@@ -17,7 +17,7 @@ from chambit.core.store import Store
 from chambit.core.study import Study
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import making
+from chambit.pipeline import making, masking
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
@@ -63,7 +63,7 @@ def _near_duplicates(study: Study, policy: Policy, count: int, made: Made) -> St
         "weights": made["train"]["weights"],
         "about": made["train"]["about"],
         "train": made["split"]["train"],
-        "masks": made["masks"]["masks"],
+        "masks": made["masks"]["train"],
     }
 
     def run(context: Context) -> Outputs:
@@ -71,7 +71,7 @@ def _near_duplicates(study: Study, policy: Policy, count: int, made: Made) -> St
         chosen = _chosen(images, count, context.seed("chosen"))
         table = images.take(chosen).table
         common = _common(study, context, inputs)
-        masks = _mask_places(context.store, inputs["masks"])
+        masks = masking.places(context.store, inputs["masks"])
         tasks = {}
         for family, strength in FAMILIES.items():
             for key, part in imageset.chunks(len(table), making.DRAWN_AT_ONCE):
@@ -131,11 +131,11 @@ def _probes(study: Study, made: Made) -> Step:
     stage = making.stage_of(study)
     inputs = {"weights": made["train"]["weights"], "about": made["train"]["about"]}
     inputs |= {role: made["split"][role] for role in ROLES}
-    inputs |= {f"masks of {role}": made["masks"]["masks" if role == "train" else role] for role in ROLES}
+    inputs |= {f"masks of {role}": made["masks"][role] for role in ROLES}
 
     def run(context: Context) -> Outputs:
         sets = {role: ImageSet.load(context.store, inputs[role]) for role in ROLES}
-        places = {role: _mask_places(context.store, inputs[f"masks of {role}"]) for role in ROLES}
+        places = {role: masking.places(context.store, inputs[f"masks of {role}"]) for role in ROLES}
         # members and others must be asked alike: masks for all of them or for none
         masked = all(places[role] is not None for role, images in sets.items() if len(images))
         common = _common(study, context, inputs) | {"seed": context.seed("noise")}
@@ -181,14 +181,6 @@ def _common(study: Study, context: Context, inputs: Mapping[str, str]) -> dict[s
         "weights": inputs["weights"],
         "about": context.store.get_json(inputs["about"]),
     }
-
-
-def _mask_places(store: Store, key: str) -> list[list[Any]] | None:
-    """Blob and row of the mask of each image of a part, or None; pixels travel by reference."""
-    blobs = store.get_json(key)
-    if blobs is None:
-        return None
-    return [[blob, row] for blob in blobs for row in range(len(store.get_arrays(blob)["masks"]))]
 
 
 def _gathered(store: Store, places: list[Any], name: str) -> np.ndarray:
