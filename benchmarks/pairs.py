@@ -14,7 +14,7 @@ import time
 import numpy as np
 import torch
 
-from chambit.measure import pairs
+from chambit.measure import pairs, resampling
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--national", action="store_true")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("-k", type=int, default=5)
-    parser.add_argument("--kept", type=int, default=16, help="neighbours kept of each point")
+    parser.add_argument("--kept", type=int, default=30, help="neighbours kept of each point; as many as -k: no halves")
     given = parser.parse_args()
     n, m, d = (61133, 145140, 512) if given.national else given.sizes
     rng = np.random.default_rng(0)
@@ -34,15 +34,17 @@ def main() -> None:
     print(f"{n} x {m} x {d}, {torch.get_num_threads()} threads; floor {floor:.1f} s ({2e-9 * n * m * d / floor:.0f} "
           f"GFLOP/s), {peak():.2f} GiB with the features")  # fmt: skip
     kind = torch.bfloat16 if given.bf16 else torch.float32
-    groups = [rng.integers(20, size=count) for count in (n, m)]
+    halves = np.concatenate([np.ones((1, 30), bool), resampling.halves(15)])
+    kept = torch.from_numpy(halves if given.kept > given.k else halves[:1])
+    groups = [rng.integers(30, size=count) for count in (n, m)]
     marks = [time.monotonic()]
     one, other = (pairs.Points.of(part, group, kind) for part, group in zip((x, y), groups, strict=True))
     near = []
     for part in (one, other):
         near.append(pairs.within(part, given.kept))
         marks.append(time.monotonic())
-    balls = [found.nearest.radii(given.k, part, part) for found, part in zip(near, (one, other), strict=True)]
-    crossed = pairs.cross(one, other, *balls)
+    balls = [found.nearest.radii(given.k, part, part, kept) for found, part in zip(near, (one, other), strict=True)]
+    crossed = pairs.cross(one, other, *balls, kept)
     marks.append(time.monotonic())
     parts = np.diff(marks)
     each = " s, ".join(f"{part:.1f}" for part in parts)

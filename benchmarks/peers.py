@@ -71,14 +71,17 @@ def frechet_pytorch_fid(x: np.ndarray, y: np.ndarray) -> Values:
 
 def pairs(x: np.ndarray, y: np.ndarray) -> Values:
     """Ours: precision, recall, density, coverage, nearest real of each, and the kernel distance, in one go."""
+    import torch
+
     from chambit.measure import pairs as tiles
     from chambit.measure.utility.kernel import distances
 
     centre = x.mean(0)
     one, other = tiles.Points.of(x - centre), tiles.Points.of(y - centre)
     near = [tiles.within(part, 5) for part in (one, other)]
-    balls = [found.nearest.radii(5, part, part) for found, part in zip(near, (one, other), strict=True)]
-    seen = tiles.cross(one, other, *balls)
+    every = torch.ones(1, 1, dtype=torch.bool)
+    balls = [found.nearest.radii(5, part, part, every) for found, part in zip(near, (one, other), strict=True)]
+    seen = tiles.cross(one, other, *balls, every)
     sums = {"xx": near[0].kernel.numpy(), "yy": near[1].kernel.numpy(), "xy": seen.kernel.numpy()}
     inside = seen.inside[:, 0].double()
     return {
@@ -86,7 +89,7 @@ def pairs(x: np.ndarray, y: np.ndarray) -> Values:
         "recall": float(seen.reached[:, 0].double().mean()),
         "density": float(inside.mean() / 5),
         "coverage": float(seen.covered[:, 0].double().mean()),
-        "kernel": float(distances(one, other, sums)[0]),
+        "kernel": float(distances(one, other, sums, np.ones((1, 1), bool))[0]),
         "nearest": float(seen.nearest.square.sqrt().mean()),
     }
 

@@ -10,7 +10,8 @@ import pytest
 from chambit.core.evidence import Evidence, Verdict
 from chambit.core.steps import Context
 from chambit.core.store import Store
-from chambit.measure import classifier, interval, trivial
+from chambit.measure import arms, classifier, endpoints, interval, trivial
+from chambit.measure.endpoints import ENDPOINTS, Arm, Resampling
 from chambit.measure.utility import downstream
 from examinations import Cohort, by_key, depth, fields, judged, measure, workplace
 
@@ -82,7 +83,7 @@ def test_other_images_of_the_real_kind_lose_nothing(faithful: dict[str, Evidence
 
 
 def test_a_blob_anywhere_is_beyond_the_trivial_generator(faithful: dict[str, Evidence]) -> None:
-    assert _arms(faithful["downstream.loss"])["trivial"]["auroc"] < 0.8
+    assert _arms(faithful["downstream.loss"])["gaussian"]["auroc"] < 0.8
     for key in ("downstream.task_power", "downstream.beyond_trivial", "downstream.label_fidelity"):
         assert faithful[key].verdict is Verdict.PASS, key
     assert _value(faithful["downstream.beyond_trivial"]) > 0.15
@@ -96,7 +97,7 @@ def test_the_numbers_say_what_they_rest_on(faithful: dict[str, Evidence]) -> Non
     assert loss.details["prevalence"] == {"a": 0.5, "b": 0.5}
     arms = _arms(loss)
     assert _value(loss) == pytest.approx(arms["real"]["auroc"] - arms["synthetic"]["auroc"])
-    gain = arms["synthetic"]["auroc"] - arms["trivial"]["auroc"]
+    gain = arms["synthetic"]["auroc"] - arms["gaussian"]["auroc"]
     assert _value(faithful["downstream.beyond_trivial"]) == pytest.approx(gain)
 
 
@@ -118,7 +119,7 @@ def test_shuffled_labels_lose_everything(context: Context, given: dict[str, Coho
 def test_a_task_that_a_gaussian_solves_proves_nothing(context: Context) -> None:
     given = {"train": tilts(100, 1, "t"), "synthetic": tilts(100, 2, "s"), "test": tilts(60, 3, "v")}
     result = judged(measure(context, "downstream", given, steps=15))
-    assert _arms(result["downstream.loss"])["trivial"]["auroc"] > 0.97
+    assert _arms(result["downstream.loss"])["gaussian"]["auroc"] > 0.97
     assert result["downstream.loss"].verdict is Verdict.PASS
     assert result["downstream.beyond_trivial"].verdict is Verdict.CONDITIONAL
     assert result["downstream.task_power"].verdict is Verdict.CONDITIONAL
@@ -179,16 +180,16 @@ def _constructed(monkeypatch: pytest.MonkeyPatch, seed_of: dict[str, int], each:
     def answer(store: Store, task: dict[str, Any]) -> str:
         made = {}
         for role in ("test", "synthetic"):
-            truth = np.array([task["classes"].index(label) for label in task["sets"][role]["label"]])
-            made[role] = np.repeat(_scores(truth[::each], seed_of[task["arm"]]), each, axis=0)
+            truth = np.array(task["sets"][role]["label"])
+            made[role] = np.repeat(_scores(truth[::each], seed_of.get(task["arm"], 2)), each, axis=0)
         return store.put_arrays(**(made if task["arm"] == "real" else {"test": made["test"]}))
 
-    monkeypatch.setattr(downstream, "_train_and_score", answer)
+    monkeypatch.setattr(arms, "train_and_score", answer)
 
 
 def test_the_bootstrap_is_paired(context: Context, given: dict[str, Cohort], monkeypatch: pytest.MonkeyPatch) -> None:
     """Arms with the same scores differ by exactly 0 in every resample, however wide each arm's own interval is."""
-    _constructed(monkeypatch, {"real": 1, "synthetic": 1, "trivial": 2})
+    _constructed(monkeypatch, {"real": 1, "synthetic": 1, "gaussian": 2})
     found = by_key(measure(context, "downstream", given, seed=21))
     loss, gain = found["downstream.loss"], found["downstream.beyond_trivial"]
     assert loss.interval is not None
@@ -214,7 +215,8 @@ def test_the_bootstrap_is_clustered() -> None:
 
     def boot(index: np.ndarray) -> np.ndarray:
         weights = interval.subject_weights(names[index], 300, np.random.default_rng(3))
-        return downstream._Arm([s[index] for s in scores], truth[index], weights, np.random.default_rng(4)).boot
+        resampling = Resampling(truth[index], weights, 4)
+        return Arm(ENDPOINTS["auroc"], [s[index] for s in scores], [np.nan] * 2, resampling).boot
 
     assert boot(many) == pytest.approx(boot(np.arange(40)), abs=1e-12, nan_ok=True)
 
@@ -228,7 +230,7 @@ def test_images_of_one_subject_do_not_narrow_the_interval(
     widths = []
     for test, each in ((one, 1), (four, 4)):
         with monkeypatch.context() as patch:
-            _constructed(patch, {"real": 1, "synthetic": 2, "trivial": 3}, each)
+            _constructed(patch, {"real": 1, "synthetic": 2, "gaussian": 3}, each)
             changed = {"train": given["train"], "synthetic": given["synthetic"], "test": test}
             found = by_key(measure(context, "downstream", changed, seed=22, least_test=10, draws=1000))
         low, high = found["downstream.loss"].details["two_sided"]  # type: ignore[misc]
@@ -241,7 +243,7 @@ def test_the_bootstrap_holds_the_spread_between_trainings() -> None:
     truth = np.arange(20) % 2
     right = np.stack([-truth, truth], axis=1).astype(float)
     weights = interval.subject_weights(np.arange(20), 4000, np.random.default_rng(0))
-    arm = downstream._Arm([right, -right], truth, weights, np.random.default_rng(1))
+    arm = Arm(ENDPOINTS["auroc"], [right, -right], [np.nan] * 2, Resampling(truth, weights, 1))
     assert arm.seeds.tolist() == [1.0, 0.0]
     assert arm.mean == 0.5
     values, counts = np.unique(arm.boot[~np.isnan(arm.boot)], return_counts=True)
@@ -257,18 +259,111 @@ def test_an_arms_spread_is_that_of_delong() -> None:
     deviations, expected = [], []
     for seed in range(5):
         scores = _scores(truth, seed)
-        deviations.append(downstream._Arm([scores], truth, weights, rng).boot.std())
+        arm = Arm(ENDPOINTS["auroc"], [scores], [np.nan], Resampling(truth, weights, seed))
+        deviations.append(arm.boot.std())
         up, down = scores[truth == 1, 1], scores[truth == 0, 1]
         wins = (up[:, None] > down[None, :]).astype(float)
         expected.append(np.sqrt(wins.mean(1).var(ddof=1) / 100 + wins.mean(0).var(ddof=1) / 100))
     assert np.mean(deviations) == pytest.approx(np.mean(expected), rel=0.08)
 
 
-def test_subjects_needed_is_the_textbook_number() -> None:
-    """Spread 0.02 at 100 subjects, no loss, margin 0.05: 100 x (2.486 x 0.02 / 0.05)^2 = 98.9."""
-    options = downstream.Options(margin=0.05, seeds=1, steps=1, components=1, draws=1, least_test=1)
-    assert downstream._needed(0.0, 0.02, options, 100) == 99
-    assert downstream._needed(0.05, 0.02, options, 100) is None
+# --- endpoints
+
+
+def test_every_arm_has_its_row_and_the_trivial_ones_are_shown(faithful: dict[str, Evidence]) -> None:
+    table = _arms(faithful["downstream.loss"])
+    assert set(table) == set(arms.ARMS)
+    # copies of patients in disguise are as useful as patients: utility says nothing about safety
+    assert table["noisy"]["auroc"] > 0.9
+    assert len(table["noisy"]["seeds"]) == 1  # type: ignore[arg-type]
+    assert len(table["mixed"]["seeds"]) == 2  # type: ignore[arg-type]
+    for key in ("downstream.mixed_gain", "downstream.pretrained_gain"):
+        assert abs(_value(faithful[key])) < 0.05
+        assert faithful[key].verdict is Verdict.PASS
+
+
+def test_endpoints_are_held_against_their_margins_together(faithful: dict[str, Evidence]) -> None:
+    found = faithful["downstream.endpoints"]
+    rows: Any = found.details["rows"]
+    # no auxiliary images, so no threshold could be chosen elsewhere, and no sensitivity is told
+    assert [row["endpoint"] for row in rows] == ["auroc", "aupr", "accuracy"]
+    assert _value(found) == sum(not row["shown"] for row in rows)
+    for row in rows:
+        assert row["adjusted"] >= row["p"]
+        assert row["loss"] == pytest.approx(row["arms"]["real"]["value"] - row["arms"]["synthetic"]["value"])
+    loss = faithful["downstream.loss"]
+    assert loss.interval is not None
+    assert rows[0]["high"] == pytest.approx(loss.interval.high, abs=2e-3)
+
+
+def _score_sets(truth: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
+    return {"test": _scores(truth, 1, 2.0), "auxiliary": _scores(other, 2, 2.0)}
+
+
+def test_the_threshold_is_chosen_on_other_images_than_the_test_images() -> None:
+    truth, other = np.arange(400) % 2, np.arange(300) % 2
+    scored = [_score_sets(truth, other)]
+    (cut,) = endpoints.cuts(scored, other, 0.9)
+    below = scored[0]["auxiliary"][other == 0, 1]
+    assert (below <= cut).mean() >= 0.9
+    assert (below <= np.nextafter(cut, -np.inf)).mean() < 0.9
+    sensitivity = ENDPOINTS["sensitivity"].values(scored[0]["test"], truth, None, cut)
+    assert sensitivity[0] == (scored[0]["test"][truth == 1, 1] > cut).mean()
+    assert np.isnan(endpoints.cuts(scored, None, 0.9)[0])
+
+
+def test_sensitivity_needs_other_images_with_both_classes(context: Context, given: dict[str, Cohort]) -> None:
+    others = blobs(40, 9, "x")
+    kinds = {"auxiliary": others, "the test images": given["test"], "one class": _only(others, "a")}
+    told = {}
+    for name, auxiliary in kinds.items():
+        found = by_key(measure(context, "downstream", given | {"auxiliary": auxiliary}, steps=2, seeds=1))
+        rows: Any = found["downstream.endpoints"].details["rows"]
+        told[name] = "sensitivity" in [row["endpoint"] for row in rows]
+    assert told == {"auxiliary": True, "the test images": False, "one class": False}
+
+
+def test_what_is_claimed_is_what_is_tested(
+    context: Context, given: dict[str, Cohort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal scores: never superior, equivalent and non-inferior at once."""
+    _constructed(monkeypatch, {"real": 1, "synthetic": 1, "gaussian": 2})
+    shown = {}
+    for claim in ("non-inferiority", "equivalence", "superiority"):
+        found = by_key(measure(context, "downstream", given, seed=31, claim=claim))["downstream.endpoints"]
+        rows: Any = found.details["rows"]
+        shown[claim] = [row["shown"] for row in rows]
+        assert found.details["claim"] == claim
+    assert all(shown["non-inferiority"])
+    assert all(shown["equivalence"])
+    assert not any(shown["superiority"])
+
+
+def test_frozen_heads_stand_beside_and_see_a_tilt(context: Context) -> None:
+    given = {"train": tilts(60, 1, "t"), "synthetic": tilts(60, 2, "s"), "test": tilts(60, 3, "v")}
+    found = by_key(measure(context, "downstream", given, steps=2, seeds=1, heads=("texture",)))
+    (row,) = found["downstream.loss"].details["heads"]  # type: ignore[misc]
+    assert row["extractor"] == "texture@1"
+    assert row["arms"]["real"] > 0.95
+    assert row["loss"]["low"] <= row["loss"]["value"] <= row["loss"]["high"]
+    assert abs(row["loss"]["value"]) < 0.05
+
+
+def test_delong_stands_beside_the_bootstrap(faithful: dict[str, Evidence]) -> None:
+    told: Any = faithful["downstream.loss"].details["delong"]
+    assert told["method"] == "DeLong clustered by patient"
+    assert told["low"] <= told["value"] <= told["high"]
+
+
+@pytest.mark.parametrize("learner", ["convolution", "resnet"])
+def test_a_learner_goes_on_from_another_training(learner: str, given: dict[str, Cohort]) -> None:
+    images, labels = given["train"].grey, (given["train"].labels == "b").astype(int)
+    first = classifier.train(images, labels, 2, 2, 0, learner=learner)
+    before = classifier.scores(first, images[:5])
+    second = classifier.train(images + 0.3, labels, 2, 2, 1, learner=learner, start=first)
+    assert np.array_equal(classifier.scores(first, images[:5]), before)
+    assert (second.mean, second.std) == (first.mean, first.std)
+    assert not np.allclose(classifier.scores(second, images[:5]), before)
 
 
 # --- the trivial generator

@@ -1,6 +1,7 @@
 """Distances of feature sets against closed forms and plain loops; texture features; the three measures end to end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from scipy import linalg, ndimage
 
 from chambit.core.evidence import Band, Verdict
 from chambit.core.steps import Context
-from chambit.measure import bands, interval
-from chambit.measure.embed import texture
+from chambit.measure import bands, interval, resampling
+from chambit.measure.embed import radiomics, texture
 from chambit.measure.pairs import Points
 from chambit.measure.utility import frechet, kernel, precision_recall
 from examinations import Cohort, by_key, judged, measure, patients, workplace
@@ -74,9 +75,10 @@ def test_taking_the_bias_off_finds_the_true_distance(n: int) -> None:
     for _ in range(20):
         x, y = rng.normal(size=(n, d)) @ one.T, rng.normal(size=(n, d)) @ two.T
         whole = frechet.distance(x, y)
-        left_out = frechet._left_out(x, np.arange(n), y, 20, rng)
+        group = interval.groups(np.arange(n), 20, rng)
+        left_out = np.array([frechet.distance(x[group != g], y[group != g]) for g in range(20)])
         plain.append(whole)
-        corrected.append(interval.corrected(whole, left_out))
+        corrected.append(resampling.corrected(whole, left_out))
     error = np.std(corrected) / 20**0.5
     assert np.mean(corrected) == pytest.approx(truth, abs=3 * error + 0.02)
     assert np.mean(plain) > truth + 10 * error
@@ -106,7 +108,7 @@ def test_pairs_of_one_patient_do_not_count() -> None:
     assert kernel.distance(x, y, owners) == pytest.approx(sum(within) - 2 * between, abs=1e-6)
     group = np.array([0, 1, 1, 2, 2, 2, 0, 1, 1]), np.array([0, 0, 1, 2, 1, 2, 2])
     parts = [Points.of(z, g) for z, g in zip((x, y), group, strict=True)]
-    for g, value in enumerate(kernel.groupwise(*parts, owners)[1:]):
+    for g, value in enumerate(kernel.partwise(*parts, ~np.eye(3, dtype=bool), owners)):
         one, other = (z[k != g] for z, k in zip((x, y), group, strict=True))
         left = tuple(o[k != g] for o, k in zip(owners, group, strict=True))
         assert value == pytest.approx(kernel.distance(one, other, left), abs=1e-5)
@@ -139,7 +141,7 @@ def _support(x: np.ndarray, y: np.ndarray, k: int) -> float:
 
 
 def _both(x: np.ndarray, y: np.ndarray, k: int = 5) -> tuple[float, float]:
-    found = precision_recall.values(Points.of(x), Points.of(y), k)
+    found = precision_recall.values(Points.of(x), Points.of(y), k, np.ones((1, 1), bool))
     return float(found[0, 0]), float(found[0, 1])
 
 
@@ -173,12 +175,18 @@ def test_a_collapsed_set_is_precise_and_recalls_nothing() -> None:
 
 
 @pytest.mark.parametrize("distance", [frechet.distance, kernel.distance])
-def test_the_band_holds_the_same_distribution_and_not_another(distance: bands.Distance) -> None:
+def test_the_band_holds_the_same_distribution_and_not_another(
+    distance: Callable[[np.ndarray, np.ndarray], float],
+) -> None:
     inside, outside = 0, 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
         real = rng.normal(size=(120, 5))
-        band = bands.real_versus_real(distance, real, np.arange(120), 50, 60, rng)
+
+        def between(one: np.ndarray, other: np.ndarray, real: np.ndarray = real) -> list[float]:
+            return [distance(real[one], real[other])]
+
+        (band,) = bands.real_versus_real(between, np.arange(120), 50, 60, rng)
         same, other = rng.normal(size=(50, 5)), 1.5 * rng.normal(size=(50, 5)) + 0.5
         inside += band.low <= distance(real[:50], same) <= band.high
         outside += distance(real[:50], other) > 2 * band.high
@@ -283,7 +291,41 @@ def test_frechet_is_told_whole_and_by_class(context: Context, real: dict[str, Co
     ill = fresh.labels == "b"
     grey[ill] = ndimage.gaussian_filter(grey[ill], (0, 2, 2))
     finding, _ = measure(context, "frechet", real | {"synthetic": fresh.of(grey)}).findings
-    by_class = finding.details["per_class"]
-    assert isinstance(by_class, dict)
+    parts: Any = finding.details["parts"]
+    by_class = parts["label"]
     assert set(by_class) == {"a", "b"}
-    assert by_class["b"] > 4 * by_class["a"]
+    assert by_class["b"]["distance"]["value"] > 4 * by_class["a"]["distance"]["value"]
+    assert by_class["b"]["distance"]["value"] > 2 * by_class["b"]["distance"]["band"]["high"]
+    assert by_class["a"]["distance"]["low"] < by_class["a"]["distance"]["band"]["high"]
+    for cell, of in by_class.items():
+        assert of["real"] == (real["holdout"].labels == cell).sum()
+        assert of["synthetic"] == (fresh.labels == cell).sum()
+        assert of["n"] <= min(of["real"], of["synthetic"])
+
+
+def test_a_part_that_is_too_small_is_counted_and_not_measured(context: Context, real: dict[str, Cohort]) -> None:
+    fresh = patients(150, 14, "s")
+    few = np.flatnonzero(fresh.labels == "b")[:10]
+    kept = np.sort(np.concatenate([np.flatnonzero(fresh.labels == "a"), few]))
+    finding, _ = measure(context, "frechet", real | {"synthetic": fresh[kept]}).findings
+    parts: Any = finding.details["parts"]
+    assert set(parts["label"]["b"]) == {"real", "synthetic"}
+    assert parts["label"]["b"]["synthetic"] == 10
+    assert "distance" in parts["label"]["a"]
+
+
+def test_several_extractors_stand_beside_each_other(context: Context, real: dict[str, Cohort]) -> None:
+    """The first is judged; each says what it is, and a second one changes nothing of the first."""
+    sets = real | {"synthetic": patients(150, 12, "s")}
+    alone = by_key(measure(context, "kernel", sets))["kernel.distance"]
+    both = by_key(measure(context, "kernel", sets, extractors=("texture", "radiomics")))["kernel.distance"]
+    assert both.value == alone.value
+    assert both.interval == alone.interval
+    rows: Any = both.details["seen"]
+    assert [row["extractor"] for row in rows] == ["texture@1", "radiomics@1"]
+    assert rows[0]["value"] == alone.value
+    assert [row["dimensions"] for row in rows] == [137, radiomics.features(np.zeros((1, 32, 32), np.float32)).shape[1]]
+    for row in rows:
+        assert row["low"] < row["value"] < row["high"]
+        assert len(row["preprocessing_sha256"]) == 64
+        assert row["weights"] == ""

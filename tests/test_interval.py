@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from chambit.measure import bands, interval
+from chambit.measure import bands, interval, resampling
 
 COUNTS = st.integers(1, 400).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of)))
 
@@ -212,9 +212,73 @@ def test_percentile_leaves_out_what_is_no_number() -> None:
 def test_jackknife_of_a_mean_is_the_classical_interval(values: list[float], level: float) -> None:
     x = np.array(values)
     left_out = (x.sum() - x) / (len(x) - 1)
-    got = interval.jackknife(float(x.mean()), left_out, level, "jackknife")
+    got = resampling.jackknife(float(x.mean()), left_out, level, "jackknife")
     half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
     assert (got.low, got.high) == pytest.approx((x.mean() - half, x.mean() + half), abs=1e-6)
+
+
+def _mean_of_squares(x: np.ndarray) -> float:
+    """A number that is quadratic in the data and nothing else: the U-statistic of x_i . x_j."""
+    n = len(x)
+    return float((np.square(x.sum(0)).sum() - np.square(x).sum()) / (n * (n - 1)))
+
+
+def test_two_groups_out_take_off_what_is_quadratic() -> None:
+    """Of a degenerate U-statistic the jackknife's variance is twice the truth (Efron and Stein 1981)."""
+    plain, mended, values = [], [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        x, group = rng.normal(size=(200, 30)), np.arange(200) % 20
+        whole = _mean_of_squares(x)
+        one = np.array([_mean_of_squares(x[group != g]) for g in range(20)])
+        two = np.array(
+            [_mean_of_squares(x[(group != g) & (group != h)]) for g, h in zip(*np.triu_indices(20, 1), strict=True)]
+        )
+        for out, given_two in ((plain, None), (mended, two)):
+            found = resampling.jackknife(whole, one, 0.95, "", given_two)
+            out.append(((found.high - whole) / stats.t.ppf(0.975, 19)) ** 2)
+        values.append(whole)
+    truth = 2 * 30 / 200**2
+    assert np.mean(plain) == pytest.approx(2 * truth, rel=0.2)
+    # a half of the plain one is its floor, so that the mean stays a little above
+    assert truth * 0.9 < np.mean(mended) < 1.3 * truth
+
+
+@given(st.lists(st.floats(-100, 100), min_size=30, max_size=30))
+def test_halves_of_a_mean_are_the_classical_interval_of_its_pairs(values: list[float]) -> None:
+    """Thirty groups of one: half the squared differences of the fifteen pairs, as in McCarthy 1969."""
+    x, kept = np.array(values), resampling.halves(15)
+    assert kept.shape == (32, 30)
+    assert (kept[:16] == ~kept[16:]).all()
+    assert (kept.sum(1) == 15).all()
+    halves = np.array([x[part].mean() for part in kept])
+    error = np.sqrt(np.square(x[::2] - x[1::2]).sum()) / 30
+    half = stats.t.ppf(0.975, 15) * error
+    found = resampling.from_halves(float(x.mean()), halves, 0.95, "", smooth=False)
+    assert (found.low, found.high) == pytest.approx((x.mean() - half, x.mean() + half), abs=1e-6)
+    # a mean has nothing quadratic: the mean of a half and its complement is the mean of all
+    assert resampling.from_halves(float(x.mean()), halves, 0.95, "", smooth=True).high == pytest.approx(found.high)
+
+
+def test_smooth_halves_take_off_what_is_quadratic() -> None:
+    kept, errors = resampling.halves(31), {True: [], False: []}
+    for seed in range(100):
+        x = np.random.default_rng(seed).normal(size=(62 * 4, 30))
+        group = np.arange(len(x)) % 62
+        halves = np.array([_mean_of_squares(x[part[group]]) for part in kept])
+        for smooth, out in errors.items():
+            found = resampling.from_halves(0.0, halves, 0.95, "", smooth=smooth)
+            out.append((found.high / stats.t.ppf(0.975, 31)) ** 2)
+    truth = 2 * 30 / (62 * 4) ** 2
+    assert np.mean(errors[False]) == pytest.approx(2 * truth, rel=0.2)
+    assert truth * 0.9 < np.mean(errors[True]) < 1.3 * truth
+
+
+@pytest.mark.parametrize(
+    ("subjects", "most", "pairs"), [(2, 31, 3), (27, 31, 3), (28, 31, 7), (123, 31, 15), (124, 31, 31), (9999, 15, 15)]
+)
+def test_pairs_are_as_many_as_subjects_allow(subjects: int, most: int, pairs: int) -> None:
+    assert resampling.pairs_for(subjects, most) == pairs
 
 
 # --- bands
@@ -230,16 +294,15 @@ def test_common_size_fits_both_sides(synthetic: int, real: int) -> None:
 
 def test_the_band_compares_disjoint_subjects_at_the_size_asked_for() -> None:
     subjects = np.repeat([f"s{k}" for k in range(30)], 2)
-    features = np.arange(60.0)[:, None] // 2  # the feature names the subject
     seen = []
 
-    def distance(left: np.ndarray, right: np.ndarray) -> float:
-        assert not set(left.ravel()) & set(right.ravel())
+    def distance(left: np.ndarray, right: np.ndarray) -> list[float]:
+        assert not set(subjects[left]) & set(subjects[right])
         assert len(left) == len(right) == 25
         seen.append(float(left.mean()))
-        return float(len(seen))
+        return [float(len(seen))]
 
-    band = bands.real_versus_real(distance, features, subjects, 25, 40, np.random.default_rng(0))
+    (band,) = bands.real_versus_real(distance, subjects, 25, 40, np.random.default_rng(0))
     assert len(set(seen)) > 30
     assert (band.low, band.middle, band.high) == pytest.approx(np.percentile(np.arange(1, 41), [2.5, 50, 97.5]))
     assert (band.draws, band.n) == (40, 25)

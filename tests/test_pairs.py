@@ -20,6 +20,12 @@ def _sets(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return x, y, rng.integers(GROUPS, size=300), rng.integers(GROUPS, size=211)
 
 
+def _parts() -> torch.Tensor:
+    """All, all but one group, and two groups alone."""
+    every = torch.ones(1, GROUPS, dtype=torch.bool)
+    return torch.cat([every, ~torch.eye(GROUPS, dtype=torch.bool), torch.arange(GROUPS)[None] < 2])
+
+
 def _plain(x: np.ndarray, y: np.ndarray, k: int) -> list[float]:
     own, other, between = (cdist(a, b, "sqeuclidean") for a, b in ((x, x), (y, y), (x, y)))
     np.fill_diagonal(own, np.inf)
@@ -41,19 +47,20 @@ def test_all_is_what_full_matrices_say(d: int, kind: torch.dtype, monkeypatch: p
     np.fill_diagonal(distances, np.inf)
     assert near[0].nearest.square.numpy() == pytest.approx(np.sort(distances, 1)[:, :60], rel=1e-11, abs=1e-11)
     assert (near[0].nearest.which[:, 0].numpy() == distances.argmin(1)).all()
-    balls = [found.nearest.radii(5, part, part) for found, part in zip(near, (one, other), strict=True)]
-    seen = pairs.cross(one, other, *balls)
+    parts = _parts()
+    balls = [found.nearest.radii(5, part, part, parts) for found, part in zip(near, (one, other), strict=True)]
+    seen = pairs.cross(one, other, *balls, parts)
     between = cdist(x, y, "sqeuclidean")
     assert (seen.nearest.which[:, 0].numpy() == between.argmin(0)).all()
     assert seen.nearest.square[:, 0].numpy() == pytest.approx(between.min(0), rel=1e-11, abs=1e-11)
-    for g in range(-1, GROUPS):
-        kept, held = gx != g, gy != g
-        inside = seen.inside[:, 1 + g].numpy()[held]
+    for case, part in enumerate(parts.numpy()):
+        kept, held = part[gx], part[gy]
+        inside = seen.inside[:, case].numpy()[held]
         told = [
             (inside > 0).mean(),
-            seen.reached[:, 1 + g].numpy()[kept].mean(),
+            seen.reached[:, case].numpy()[kept].mean(),
             inside.mean() / 5,
-            seen.covered[:, 1 + g].numpy()[kept].mean(),
+            seen.covered[:, case].numpy()[kept].mean(),
         ]
         assert told == pytest.approx(_plain(x[kept], y[held], 5), rel=1e-11, abs=1e-11)
     rough = 1e-6 if kind == torch.float32 else 3e-3
@@ -67,20 +74,18 @@ def test_all_is_what_full_matrices_say(d: int, kind: torch.dtype, monkeypatch: p
     assert (pairs.kernel_sums(one, other) == seen.kernel).all()
 
 
-def test_leaving_a_group_out_is_measuring_without_it() -> None:
+def test_a_part_is_measured_as_if_it_were_all() -> None:
     x, y, gx, gy = _sets(12)
-    shares = precision_recall.values(Points.of(x, gx), Points.of(y, gy), 3)
-    sums = {
-        "xx": pairs.within(Points.of(x, gx), 0).kernel.numpy(),
-        "yy": pairs.within(Points.of(y, gy), 0).kernel.numpy(),
-        "xy": pairs.kernel_sums(Points.of(x, gx), Points.of(y, gy)).numpy(),
-    }
-    distances = kernel.distances(Points.of(x, gx), Points.of(y, gy), sums)
-    assert len(shares) == len(distances) == 1 + GROUPS
-    for g in range(GROUPS):
-        assert distances[1 + g] == pytest.approx(kernel.distance(x[gx != g], y[gy != g]), abs=1e-7)
-        # a fifth is left out here, so that for a few points too few neighbours were kept
-        assert shares[1 + g] == pytest.approx(_plain(x[gx != g], y[gy != g], 3), abs=0.02)
+    parts = _parts().numpy()
+    one, other = Points.of(x, gx), Points.of(y, gy)
+    shares = precision_recall.values(one, other, 3, parts)
+    distances = kernel.partwise(one, other, parts)
+    assert len(shares) == len(distances) == len(parts)
+    for case, part in enumerate(parts):
+        kept, held = part[gx], part[gy]
+        assert distances[case] == pytest.approx(kernel.distance(x[kept], y[held]), abs=1e-7)
+        # two fifths are left here, so that for a few points too few neighbours were kept
+        assert shares[case] == pytest.approx(_plain(x[kept], y[held], 3), abs=0.02)
 
 
 def test_neighbours_of_many_equal_points_are_found() -> None:

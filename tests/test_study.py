@@ -187,6 +187,7 @@ CHANGES: dict[str, Any] = {
     "cohort": {"phantoms": {"patients": 121, "pixels": 32}},
     "recipe": {"train": {"flow": {"steps": 10}}},
     "measures": {"frechet": {}},
+    "weights": {"dinov2": {"path": "w.pth", "sha256": "0" * 64}},
     "margins": {"auroc": 0.1},
     "policy": "default",
 }

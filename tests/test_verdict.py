@@ -271,6 +271,9 @@ def test_every_quantity_of_a_measure_has_a_rule_that_can_be_met(name: str, conte
     changes = {"downstream": {"steps": 1, "seeds": 1}, "copies": {"plants": 3}}.get(name, {})
     given = cohorts(90, synthetic=40) | {"test": patients(60, 91, "v")}
     result: Result = measure(context, name, given, **changes)
+    if name == "segmentation":  # these have no masks; with them in test_segmentation
+        assert {finding.value for finding in result.findings} == {None}
+        return
     # without donors, or probes, these have nothing to say; with them in test_composition and test_privacy
     assert result.findings or name in ("composition", "privacy_audit")
     for finding in result.findings:

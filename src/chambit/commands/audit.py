@@ -1,11 +1,16 @@
 """`chambit audit`: the same evidence for a synthetic set that somebody else made."""
 
 import math
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chambit.commands import _closing, _progress
+
+if TYPE_CHECKING:
+    from chambit.measure.weights import Weights
 
 FOLDER = click.Path(path_type=Path)
 
@@ -59,6 +64,19 @@ FOLDER = click.Path(path_type=Path)
     metavar="NAME",
     help="A built-in policy or the path of one.",
 )
+@click.option(
+    "--extractor",
+    "extractors",
+    multiple=True,
+    metavar="NAME",
+    help="What the distances look through; may be repeated, the first is judged.  [default: the policy's]",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=FILE#SHA256",
+    help="Weights of an extractor and the SHA-256 the file must have; may be repeated. Nothing is downloaded.",
+)
 @click.option("--engine", default="processes", show_default=True, metavar="NAME", help="How chunks are spread.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Worker processes; 0 means one for each core."
@@ -77,6 +95,8 @@ def command(
     size: int | None,
     margin: float | None,
     policy: str,
+    extractors: tuple[str, ...],
+    weights: tuple[str, ...],
     engine: str,
     workers: int,
     out: Path,
@@ -100,7 +120,9 @@ def command(
         for role, path in paths.items()
     }
     square = (size, size) if size else None
-    wanted = pipeline.request(sources, policy, margin, square, Run(engine=engine, workers=workers), donors)
+    files = dict(_weights(text) for text in weights)
+    spread = Run(engine=engine, workers=workers)
+    wanted = pipeline.request(sources, policy, margin, square, spread, donors, extractors, files)
     with _progress.told() as tell:
         closed = pipeline.run(wanted, out.resolve(), tell)
     _closing.show(closed, gate)
@@ -111,3 +133,13 @@ def _renaming(text: str) -> tuple[str, str]:
     if not equals or not new:
         raise click.BadParameter(f"'{text}' is not OLD=NEW", param_hint="--class-name")
     return old, new
+
+
+def _weights(text: str) -> tuple[str, "Weights"]:
+    from chambit.measure.weights import Weights
+
+    name, equals, rest = text.partition("=")
+    path, mark, sha256 = rest.rpartition("#")
+    if not (name and equals and path and mark) or not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise click.BadParameter(f"'{text}' is not NAME=FILE#SHA256 (64 hexadecimal digits)", param_hint="--weights")
+    return name, Weights(Path(path).resolve(), sha256)

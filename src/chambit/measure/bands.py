@@ -5,14 +5,13 @@ measure compares them. A value inside the band cannot be told from real data by 
 means nothing, because most distances depend on n.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from chambit.core.evidence import Band
 
-Distance = Callable[[np.ndarray, np.ndarray], float]
-Several = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Several = Callable[[np.ndarray, np.ndarray], Sequence[float] | np.ndarray]
 
 
 def common_size(synthetic: int, subjects: np.ndarray) -> int:
@@ -26,41 +25,23 @@ def pick(indices: np.ndarray, n: int, generator: np.random.Generator) -> np.ndar
 
 
 def real_versus_real(
-    distance: Distance,
-    features: np.ndarray,
-    subjects: np.ndarray,
-    n: int,
-    draws: int,
-    generator: np.random.Generator,
-) -> Band:
-    """The band of one distance; see `several`."""
-    return several(lambda x, y: np.array([distance(x, y)]), features, subjects, n, draws, generator)[0]
-
-
-def several(
-    distances: Several,
-    features: np.ndarray,
-    subjects: np.ndarray,
-    n: int,
-    draws: int,
-    generator: np.random.Generator,
+    values: Several, subjects: np.ndarray, n: int, draws: int, generator: np.random.Generator
 ) -> list[Band]:
-    """The bands of several distances over the same `draws` subject-disjoint splits.
+    """The bands of several numbers over the same `draws` subject-disjoint splits.
 
     Args:
-        distances: (real features, other features) -> one number for each distance.
-        features: (N, d) of all real images that may be used.
-        subjects: str (N,).
+        values: (positions of one side, positions of the other) -> one number for each band.
+        subjects: whose each real image is, (N,).
         n: images per side.
         draws: number of random splits.
         generator: where the splits come from.
     """
     names, member = np.unique(subjects, return_inverse=True)
-    values = []
+    seen: list[np.ndarray] = []
     for _ in range(draws):
         side = (generator.permutation(len(names)) % 2)[member]
         left = pick(np.flatnonzero(side == 0), n, generator)
         right = pick(np.flatnonzero(side == 1), n, generator)
-        values.append(distances(features[left], features[right]))
-    ends = np.percentile(values, [2.5, 50, 97.5], axis=0).T.tolist()
+        seen.append(np.asarray(values(left, right)))
+    ends = np.percentile(seen, [2.5, 50, 97.5], axis=0).T.tolist()
     return [Band(low=low, middle=middle, high=high, draws=draws, n=n) for low, middle, high in ends]

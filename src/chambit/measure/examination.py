@@ -7,18 +7,17 @@ nor any learned detector. `auxiliary`: real, fits detectors and whitening. `test
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from chambit.core import extensions
 from chambit.core.evidence import Control, Finding, Frozen
 from chambit.core.steps import Context
-from chambit.core.store import Store
 from chambit.images.imageset import ImageSet
+from chambit.measure import extractors
+from chambit.measure.weights import Weights
 
-EXTRACTORS = "chambit.measure.embed"
 ROLES = ("train", "holdout", "auxiliary", "test", "synthetic")
 
 
@@ -36,6 +35,7 @@ class Examination:
             generator is unknown.
         claim: what the stage promises by differential privacy: `epsilon`, `epsilon_replaced`, `delta` and, where it
             threw coins, `canaries` and `left_out` (names of train subjects). Empty where nothing is promised.
+        weights: extractor -> the file of weights that was given for it.
     """
 
     sets: Mapping[str, ImageSet]
@@ -43,6 +43,7 @@ class Examination:
     planted: Mapping[str, ImageSet] = field(default_factory=dict)
     probes: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     claim: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Weights] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> ImageSet:
         return self.sets[role]
@@ -77,29 +78,7 @@ class Examination:
 
     def features(self, role: str, extractor: str) -> np.ndarray:
         """Feature vectors float64 (N, d) of a role, computed chunk by chunk and kept."""
-        images = self.sets[role]
-        tasks: dict[str, Any] = {}
-        where = []
-        for number, block in enumerate(images.table["block"].unique(maintain_order=True)):
-            at = np.flatnonzero((images.table["block"] == block).to_numpy())
-            rows = images.table["row"].to_numpy()[at].tolist()
-            where.append(at)
-            tasks[f"{extractor}/{role}/{number:06d}"] = {"extractor": extractor, "block": block, "rows": rows}
-        sizes = {key: len(task["rows"]) for key, task in tasks.items()}
-        made = self.context.map(_embed, tasks, unit="images", sizes=sizes)
-        out: np.ndarray | None = None
-        for at, key in zip(where, made.values(), strict=True):
-            features = self.context.store.get_arrays(key)["features"]
-            if out is None:
-                out = np.empty((len(images), features.shape[1]))
-            out[at] = features
-        return out if out is not None else np.empty((0, 0))
-
-
-def _embed(store: Store, task: Mapping[str, Any]) -> str:
-    pixels = store.get_arrays(task["block"])["pixels"][task["rows"]]
-    grey = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-    return store.put_arrays(features=extensions.load(EXTRACTORS, task["extractor"]).features(grey))
+        return extractors.embedded(self, self.sets[role], extractor)
 
 
 @dataclass(frozen=True)
@@ -110,11 +89,24 @@ class Result:
         findings: its numbers.
         scores: columns for the table of synthetic images: name -> values in the set's order.
         pairs: the real-synthetic pairs a reader must look at, most alike first.
+        heats: where two networks looked in some test images, for a picture; those they agree on least come first.
     """
 
     findings: tuple[Finding, ...]
     scores: pl.DataFrame | None = None
     pairs: tuple["Pair", ...] = ()
+    heats: "Heats | None" = None
+
+
+class Heats(NamedTuple):
+    """Where networks looked: `rows` int64 (K,) of the role `test`, and maps uint8 (K, H, W), the hottest pixel at 255.
+
+    `real` is of the networks trained on real images, `synthetic` of those trained on synthetic ones.
+    """
+
+    rows: np.ndarray
+    real: np.ndarray
+    synthetic: np.ndarray
 
 
 class Pair(Frozen):

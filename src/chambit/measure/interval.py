@@ -136,23 +136,3 @@ def groups(subjects: np.ndarray, count: int, generator: np.random.Generator) -> 
     """Assign subjects to `count` groups of nearly equal size; int (n,), all images of a subject in one group."""
     names, member = np.unique(subjects, return_inverse=True)
     return np.asarray((generator.permutation(len(names)) % count)[member])
-
-
-def jackknife(whole: float, left_out: np.ndarray, level: float, method: str) -> Interval:
-    """Interval from leave-one-group-out values (Tukey's jackknife).
-
-    Efron and Stein 1981 (doi:10.1214/aos/1176345462).
-    """
-    g = len(left_out)
-    error = np.sqrt((g - 1) / g * np.square(left_out - left_out.mean()).sum())
-    half = float(stats.t.ppf((1 + level) / 2, g - 1) * error)
-    return Interval(low=whole - half, high=whole + half, level=level, method=method)
-
-
-def corrected(whole: float, left_out: np.ndarray) -> float:
-    """The value without a bias of c / n, from leave-one-group-out values.
-
-    Quenouille 1956 (doi:10.1093/biomet/43.3-4.353).
-    """
-    g = len(left_out)
-    return float(g * whole - (g - 1) * left_out.mean())

@@ -8,8 +8,8 @@ distance is wrong by at most c (|x|^2 + |y|^2 + d), c = (d + 8) 2^-24 in float32
 2002, Accuracy and Stability of Numerical Algorithms, chapter 3, doi:10.1137/1.9780898718027, with 2 |x| |y| <= |x|^2 +
 |y|^2).
 
-Leave-one-group-out values (jackknife) come from the same pass: kernel sums are kept for each pair of groups; a group's
-removal moves the k-th neighbour of few points, and each point keeps some more neighbours than k.
+Values of parts of the sets (halves, or all but one group: `measure.resampling`) come from the same pass: sums are
+kept for each pair of groups, and each point keeps more neighbours than k, so that its k-th in a part is among them.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Points:
         fast: x / sqrt(d), a one and zeros that keep rows aligned, in the tile's type (N, at least d + 1).
         half: |x|^2 / 2 d, float32 (N,).
         slack: float32 (N,): a point's part in the largest error of a squared distance over 2 d.
-        group: int64 (N,), 0 .. groups - 1, which jackknife group each point is in.
+        group: int64 (N,), 0 .. groups - 1, which group of subjects each point is in.
         groups: how many there are.
     """
 
@@ -75,18 +75,17 @@ class Neighbours(NamedTuple):
     which: torch.Tensor
     square: torch.Tensor
 
-    def radii(self, k: int, own: Points, other: Points) -> torch.Tensor:
-        """Squared distance to the k-th neighbour, float64 (N, 1 + groups): of all, then without each group.
+    def radii(self, k: int, own: Points, other: Points, kept: torch.Tensor) -> torch.Tensor:
+        """Squared distance to the k-th neighbour in each part, float64 (N, C); kept bool (C, G): which groups it has.
 
-        Infinite where a point is in the group that is left out. Where fewer than k of the neighbours that were kept are
-        of other groups, the farthest kept stands in, which is a little too near.
+        Infinite where a point is not in the part. Where fewer than k of the neighbours that were kept are in it, the
+        farthest kept stands in, which is a little too near.
         """
-        out = torch.full((len(self.which), 1 + own.groups), torch.inf, dtype=torch.float64)
-        out[:, 0] = self.square[:, k - 1]
+        out = torch.empty((len(self.which), len(kept)), dtype=torch.float64)
         member = other.group[self.which]
-        for g in range(own.groups):
-            at = ((member != g).cumsum(1) < k).sum(1).clamp_max(self.which.shape[1] - 1)
-            out[:, 1 + g] = self.square.gather(1, at[:, None])[:, 0].masked_fill(own.group == g, torch.inf)
+        for case, part in enumerate(kept):
+            at = (part[member].cumsum(1) < k).sum(1).clamp_max(self.which.shape[1] - 1)
+            out[:, case] = self.square.gather(1, at[:, None])[:, 0].masked_fill(~part[own.group], torch.inf)
         return out
 
 
@@ -102,9 +101,9 @@ class Crossed(NamedTuple):
 
     Attributes:
         nearest: of each y the nearest x.
-        inside: how many balls of x hold each y, int32 (M, 1 + G): of all, then without each group.
-        covered: whether the ball of each x holds any y, bool (N, 1 + G).
-        reached: whether each x lies in any ball of y, bool (N, 1 + G).
+        inside: how many balls of x hold each y, int32 (M, C), in each part.
+        covered: whether the ball of each x holds any y, bool (N, C).
+        reached: whether each x lies in any ball of y, bool (N, C).
         kernel: sums of the cubic kernel over pairs of an x and a y, by group, float64 (G, G).
     """
 
@@ -145,13 +144,21 @@ def kernel_sums(x: Points, y: Points) -> torch.Tensor:
     return tiles.kernel
 
 
-def cross(x: Points, y: Points, balls: torch.Tensor, other: torch.Tensor) -> Crossed:
-    """Hold each y against each x; balls float64 (N, 1 + G) and other (M, 1 + G) are squared radii."""
+def cross(x: Points, y: Points, balls: torch.Tensor, other: torch.Tensor, kept: torch.Tensor) -> Crossed:
+    """Hold each y against each x in each of C parts.
+
+    Args:
+        x: one set.
+        y: the other, with as many groups.
+        balls: squared radii of x in each part, float64 (N, C).
+        other: squared radii of y in each part, float64 (M, C).
+        kept: which groups each part has, bool (C, G).
+    """
     n, m, d = len(x), len(y), x.x.shape[1]
     near, tiles, wide = _Nearest(m, 1), _Tiles(x, y), balls.shape[1]
     inside = torch.zeros(m, wide, dtype=torch.int32)
     covered, reached = torch.zeros(n, wide, dtype=torch.bool), torch.zeros(n, wide, dtype=torch.bool)
-    # the ball without one group is the larger; infinite ones are of points that are left out themselves
+    # the ball of a part is the larger; infinite ones are of points that are not in it
     reach_x, reach_y = (torch.where(r.isinf(), -1, r).amax(1) / (2 * d) for r in (balls, other))
     for rows, columns in _places(n, m, triangle=False):
         tiles.load(rows, columns)
@@ -159,11 +166,11 @@ def cross(x: Points, y: Points, balls: torch.Tensor, other: torch.Tensor) -> Cro
         minus = tiles.minus_square()
         near.take(minus, columns, rows, y, x, down=True)
         edge = _below(-reach_x[rows] - x.slack[rows] - y.slack[columns].max())[:, None]
-        for i, j, held in _held(minus >= edge, minus, x, y, rows, columns, balls, of_x=True):
+        for i, j, held in _held(minus >= edge, minus, x, y, rows, columns, balls, kept, of_x=True):
             inside.index_add_(0, j, held.int())
             _join(covered, i, held)
         edge = _below(-reach_y[columns] - y.slack[columns] - x.slack[rows].max())[None, :]
-        for i, _, held in _held(minus >= edge, minus, x, y, rows, columns, other, of_x=False):
+        for i, _, held in _held(minus >= edge, minus, x, y, rows, columns, other, kept, of_x=False):
             _join(reached, i, held)
     return Crossed(near.finish(y, x), inside, covered, reached, tiles.kernel)
 
@@ -219,9 +226,11 @@ def _held(
     rows: slice,
     columns: slice,
     balls: torch.Tensor,
+    kept: torch.Tensor,
     of_x: bool,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Pairs of a tile (i, j) that may lie in a ball, and whether they do in each of the (1 + G) cases."""
+    """Pairs of a tile (i, j) that may lie in a ball, and whether they do in each of C parts."""
+    part = kept.T.contiguous()
     twice = 2 * x.x.shape[1]
     for i, j in _places_of(near):
         value = minus[i, j].double() * -twice
@@ -231,10 +240,8 @@ def _held(
         doubtful = ((value[:, None] - radius).abs() <= room[:, None]).any(1)
         value[doubtful] = _again(x, y, i[doubtful], j[doubtful])
         held = value[:, None] <= radius
-        held &= ~radius.isinf()
-        if balls.shape[1] > 1:
-            for member in (x.group[i], y.group[j]):
-                held.scatter_(1, 1 + member[:, None], torch.zeros(len(i), 1, dtype=torch.bool))
+        held &= part[x.group[i]]
+        held &= part[y.group[j]]
         yield i, j, held
 
 

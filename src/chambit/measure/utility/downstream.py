@@ -1,192 +1,287 @@
-"""Downstream utility: train on synthetic, test on real, against train on real, test on real, and a trivial generator.
+"""Downstream utility: train on synthetic, test on real, against train on real, test on real, and trivial generators.
 
     loss = AUROC(trained on real) - AUROC(trained on synthetic),   both on the same real test images
 
-Non-inferiority: the one-sided upper bound of the loss is below the margin fixed in the study. Intervals resample test
-subjects and training seeds together (bootstrap; Efron 1979), so they hold both the test set's and the training's
-uncertainty; the difference is paired, since both arms meet the same resample. Beside it always stand the trivial
-generator (`chambit.measure.trivial`) as control of the task, and label fidelity: the real-trained classifier on the
-synthetic images, because a distance such as Frechet's cannot see a generator that ignores its labels.
+The claim (non-inferiority unless the study asks for equivalence or superiority) is held against the margin fixed in the
+study, for each endpoint, with p-values adjusted after Holm (`measure.hypotheses`). Intervals resample test subjects and
+trainings together (bootstrap; Efron 1979), so they hold both the test set's and the training's uncertainty; differences
+are paired, since all arms meet the same resample. DeLong's interval, clustered by patient, stands beside, of the first
+training of each arm (`measure.delong`). Trivial generators are controls of the task (`measure.arms`); label fidelity is
+the real-trained classifier on the synthetic images, because no distance can see a generator that ignores its labels.
 
-With several classes AUROC is the mean of one against the rest.
+With several classes AUROC and AUPR are means of one against the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from chambit.core.evidence import Finding, Frozen, Interval
-from chambit.core.store import Store
-from chambit.images.imageset import ImageSet
-from chambit.measure import classifier, interval, trivial
+from chambit.measure import arms, controls, endpoints, heads, hypotheses, interval, trivial
+from chambit.measure.arms import Scores, Training
+from chambit.measure.delong import Delong
+from chambit.measure.endpoints import ENDPOINTS, Arm, Resampling
 from chambit.measure.examination import Examination, Result, not_run
+from chambit.measure.hypotheses import Hypothesis, Kind
 
-version = "1"
-ARMS = ("real", "synthetic", "trivial")
-QUANTITIES = {"loss": "lower", "task_power": "higher", "beyond_trivial": "higher", "label_fidelity": "higher"}
+version = "2"
+QUANTITIES = {
+    "loss": "lower",
+    "task_power": "higher",
+    "beyond_trivial": "higher",
+    "label_fidelity": "higher",
+    "endpoints": "lower",
+    "mixed_gain": "higher",
+    "pretrained_gain": "higher",
+    "calibration_loss": "lower",
+}
+METHOD = "bootstrap of test subjects and seeds"
 
 
 class Options(Frozen):
-    """margin: of non-inferiority, from the study; seeds: trainings per arm; steps: optimiser steps of each;
-    components: of the trivial generator; draws: bootstrap; least_test: smallest class of the test set, in subjects.
+    """margin: of non-inferiority in AUROC, from the study; margins: of the other endpoints; claim: what is to be shown
+    of each; positive: of two classes, the one with the finding (else the one that is not called normal); specificity:
+    at which sensitivity is read; learner: which network; heads: extractors of frozen-feature heads; seeds: trainings
+    per arm; copies: trainings of each arm that copies patients; steps: optimiser steps of each; components, noise,
+    neighbours: of the trivial generators; draws: bootstrap; least_test: smallest class of the test set, in subjects.
     """
 
     margin: float
+    margins: dict[str, float]
+    claim: Kind = "non-inferiority"
+    positive: str = ""
+    specificity: float = 0.9
+    learner: str = "convolution"
+    heads: tuple[str, ...] = ()
     seeds: int
+    copies: int = 1
     steps: int
     components: int
+    noise: float = 0.05
+    neighbours: int = 5
     draws: int
     least_test: int
     level: float = 0.95
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trainings of each arm."""
+        few = min(self.copies, self.seeds)
+        return {arm: few if arm in ("noisy", "interpolated") else self.seeds for arm in arms.ARMS}
+
+    @property
+    def trainings(self) -> int:
+        """Trainings in all."""
+        return sum(self.counts.values())
+
 
 def measure(exam: Examination, options: Options) -> Result:
-    """Loss against real training, gain over the trivial generator, label fidelity."""
+    """Loss against real training, gain over trivial generators, gain by adding, label fidelity, calibration."""
     name = f"downstream@{version}"
-    if problem := _missing(exam, options):
+    if problem := missing(exam, options.least_test):
         return not_run(name, QUANTITIES, problem, {"test subjects": exam.subjects("test")})
-    classes = sorted(set(exam["train"].labels.tolist()))
-    per_arm: dict[str, list[np.ndarray]] = {arm: [] for arm in ARMS}
-    fidelity = []
-    tasks = {f"{arm}/{k}": _task(exam, arm, k, classes, options) for k in range(options.seeds) for arm in ARMS}
-    for key, blob in exam.context.map(_train_and_score, tasks, unit="trainings").items():
-        made = exam.context.store.get_arrays(blob)
-        per_arm[key.split("/")[0]].append(made["test"])
-        if "synthetic" in made:
-            fidelity.append(made["synthetic"])
-    truth = np.array([classes.index(label) for label in exam["test"].labels])
+    classes = endpoints.ordered(sorted(set(exam["train"].labels.tolist())), options.positive)
+    settings = trivial.Settings(options.components, options.noise, options.neighbours)
+    scored = arms.trained(exam, classes, options.counts, Training(options.learner, options.steps, settings))
     rng = np.random.default_rng(exam.context.seed("bootstrap"))
+    truth = np.array([classes.index(label) for label in exam["test"].labels])
     weights = interval.subject_weights(exam["test"].subjects, options.draws, rng)
-    arms = {arm: _Arm(per_arm[arm], truth, weights, rng) for arm in ARMS}
-    n = {
-        "test images": len(truth),
-        "test subjects": exam.subjects("test"),
-        "training images (real)": len(exam["train"]),
-        "training images (synthetic)": len(exam["synthetic"]),
-        "seeds": options.seeds,
+    resampling = Resampling(truth, weights, exam.context.seed("seeds"))
+    seen = _quantities(exam, options, classes, scored, resampling)
+    areas = seen["auroc"]
+    common = {
+        "measure": name,
+        "n": {
+            "test images": len(truth),
+            "test subjects": exam.subjects("test"),
+            "training images (real)": len(exam["train"]),
+            "training images (synthetic)": len(exam["synthetic"]),
+            "seeds": options.seeds,
+        },
+        "null": 0.0,
+        "inputs": exam.inputs("train", "synthetic", "test"),
     }
-    inputs = exam.inputs("train", "synthetic", "test")
+    sets = {"real": exam["train"], "synthetic": exam["synthetic"]}
+    sets |= {"gaussian": controls.sets(exam, settings)["gaussian"]} if options.heads else {}
+    frozen = heads.rows(exam, options.heads, sets, classes, resampling, options.level)
+    told = {
+        "margin": options.margin,
+        "arms": {arm: {"auroc": area.mean} | {k: v for k, v in area.told().items() if k != "value"}
+                 for arm, area in areas.items()},
+        "prevalence": {label: float((truth == k).mean()) for k, label in enumerate(classes)},
+        "learner": options.learner,
+        "heads": frozen,
+        "delong": _delong(exam, scored, truth, options),
+    }  # fmt: skip
     return Result((
-        _loss(name, arms, truth, options, n, inputs, classes),
-        _gain(name, "task_power", "real", arms, options, n, inputs),
-            _gain(name, "beyond_trivial", "synthetic", arms, options, n, inputs),
-        _fidelity(name, exam, fidelity, classes, options, inputs, rng),
+        _loss(areas, options, common, told),
+        _gain("task_power", "real", "gaussian", areas, options, common),
+        _gain("beyond_trivial", "synthetic", "gaussian", areas, options, common),
+        _fidelity(exam, scored["real"], classes, options, common, rng),
+        _endpoints(seen, options, common, resampling),
+        _gain("mixed_gain", "mixed", "real", areas, options, common),
+        _gain("pretrained_gain", "pretrained", "real", areas, options, common),
+        _calibration(scored, resampling, options, common),
     ))  # fmt: skip
 
 
-class _Arm:
-    """AUROC of each seed, and of each bootstrap resample with a seed drawn for it."""
-
-    def __init__(
-        self, scores: list[np.ndarray], truth: np.ndarray, weights: np.ndarray, rng: np.random.Generator
-    ) -> None:
-        self.seeds = np.array([float(interval.macro_auroc(s, truth)[0]) for s in scores])
-        boot = np.stack([interval.macro_auroc(s, truth, weights) for s in scores])
-        # the mean of `seeds` trainings is reported, so the resample draws that many seeds anew
-        drawn = rng.integers(len(scores), size=(weights.shape[0], len(scores)))
-        self.boot = boot[drawn, np.arange(weights.shape[0])[:, None]].mean(1)
-        self.mean = float(self.seeds.mean())
-
-
-def _loss(
-    name: str,
-    arms: Mapping[str, _Arm],
-    truth: np.ndarray,
+def _quantities(
+    exam: Examination,
     options: Options,
-    n: dict[str, int],
-    inputs: dict[str, str],
-    classes: list[str],
-) -> Finding:
-    difference = arms["real"].boot - arms["synthetic"].boot
-    value = arms["real"].mean - arms["synthetic"].mean
+    classes: Sequence[str],
+    scored: Mapping[str, Sequence[Scores]],
+    resampling: Resampling,
+) -> dict[str, dict[str, Arm]]:
+    """Each endpoint of each arm."""
+    binary = len(classes) == 2
+    labels = _other_labels(exam, classes) if binary else None
+    cuts = {arm: endpoints.cuts(found, labels, options.specificity) for arm, found in scored.items()}
+    return {
+        name: {arm: Arm(endpoint, [one["test"] for one in found], cuts[arm], resampling)
+               for arm, found in scored.items()}
+        for name, endpoint in ENDPOINTS.items()
+        if not endpoint.binary or labels is not None
+    }  # fmt: skip
+
+
+def _other_labels(exam: Examination, classes: Sequence[str]) -> np.ndarray | None:
+    """Labels of real images on which a threshold may be chosen: of both classes, and none of them a test image."""
+    if "auxiliary" not in exam or set(exam["auxiliary"].table["sha256"]) & set(exam["test"].table["sha256"]):
+        return None
+    labels = exam["auxiliary"].labels
+    if set(labels.tolist()) != set(classes):
+        return None
+    return np.array([classes.index(label) for label in labels])
+
+
+def _loss(areas: Mapping[str, Arm], options: Options, common: Mapping[str, Any], told: Mapping[str, Any]) -> Finding:
+    difference = areas["real"].boot - areas["synthetic"].boot
+    value = areas["real"].mean - areas["synthetic"].mean
     upper = float(np.nanquantile(difference, options.level))
-    spread = float(np.nanstd(difference))
-    table = {
-        arm: {"auroc": a.mean, "seeds": a.seeds.tolist()}
-        | dict(zip(("low", "high"), np.nanquantile(a.boot, [0.025, 0.975]).tolist(), strict=True))
-        for arm, a in arms.items()
-    }
+    subjects = common["n"]["test subjects"]
+    needed = hypotheses.n_needed(
+        "non-inferiority", value, float(np.nanstd(difference)), subjects, options.margin, options.level
+    )
     return Finding(
-        measure=name,
         quantity="loss",
         value=value,
-        interval=Interval(
-            low=-1.0, high=upper, level=options.level, method="bootstrap of test subjects and seeds", sides=1
-        ),
-        n=n,
-        null=0.0,
+        interval=Interval(low=-1.0, high=upper, level=options.level, method=METHOD, sides=1),
         direction="lower",
-        details={
-            "margin": options.margin,
-            "arms": table,
-            "two_sided": np.nanquantile(difference, [0.025, 0.975]).tolist(),
-            "prevalence": {label: float((truth == k).mean()) for k, label in enumerate(classes)},
-            "n_needed": _needed(value, spread, options, n["test subjects"]),
-        },
-        inputs=inputs,
+        details=dict(told) | {"two_sided": np.nanquantile(difference, [0.025, 0.975]).tolist(), "n_needed": needed},
+        **common,
     )
 
 
 def _gain(
-    name: str,
-    quantity: str,
-    arm: str,
-    arms: Mapping[str, _Arm],
-    options: Options,
-    n: dict[str, int],
-    inputs: dict[str, str],
+    quantity: str, arm: str, over: str, areas: Mapping[str, Arm], options: Options, common: Mapping[str, Any]
 ) -> Finding:
-    """What training on one arm gains over training on the trivial generator."""
+    """What training on one arm gains over training on another."""
     return Finding(
-        measure=name,
         quantity=quantity,
-        value=arms[arm].mean - arms["trivial"].mean,
-        interval=interval.percentile(
-            arms[arm].boot - arms["trivial"].boot, options.level, "bootstrap of test subjects and seeds"
-        ),
-        n=n,
-        null=0.0,
+        value=areas[arm].mean - areas[over].mean,
+        interval=interval.percentile(areas[arm].boot - areas[over].boot, options.level, METHOD),
         direction="higher",
-        details={"components": options.components},
-        inputs=inputs,
+        details={"components": options.components} if over == "gaussian" else {},
+        **common,
     )
 
 
 def _fidelity(
-    name: str,
     exam: Examination,
-    scores: list[np.ndarray],
-    classes: list[str],
+    scored: Sequence[Scores],
+    classes: Sequence[str],
     options: Options,
-    inputs: dict[str, str],
+    common: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> Finding:
     truth = np.array([classes.index(label) for label in exam["synthetic"].labels])
-    arm = _Arm(scores, truth, interval.subject_weights(np.arange(len(truth)), options.draws, rng), rng)
+    weights = interval.subject_weights(np.arange(len(truth)), options.draws, rng)
+    resampling = Resampling(truth, weights, exam.context.seed("fidelity"))
+    arm = Arm(ENDPOINTS["auroc"], [one["synthetic"] for one in scored], [np.nan] * len(scored), resampling)
+    n = {"synthetic images": len(truth), "seeds": options.seeds}
     return Finding(
-        measure=name,
         quantity="label_fidelity",
         value=arm.mean,
         interval=interval.percentile(arm.boot, options.level, "bootstrap of synthetic images and seeds"),
-        n={"synthetic images": len(truth), "seeds": options.seeds},
-        null=0.5,
         direction="higher",
-        inputs=inputs,
+        **(dict(common) | {"n": n, "null": 0.5}),
     )
 
 
-def _needed(value: float, spread: float, options: Options, subjects: int) -> int | None:
-    """Test subjects for 80 % power at the observed loss and spread; None when the loss exceeds the margin."""
-    room = options.margin - value
-    if room <= 0:
-        return None
-    z = float(stats.norm.ppf(options.level) + stats.norm.ppf(0.8))
-    return int(np.ceil(subjects * (z * spread / room) ** 2))
+def _endpoints(
+    seen: Mapping[str, Mapping[str, Arm]], options: Options, common: Mapping[str, Any], resampling: Resampling
+) -> Finding:
+    """How many endpoints' claims are not shown, adjusted for their number."""
+    margins = options.margins | {"auroc": options.margin}
+    rows: list[dict[str, Any]] = []
+    for name, found in seen.items():
+        difference = found["real"].boot - found["synthetic"].boot
+        claim = Hypothesis(kind=options.claim, margin=margins[name], level=options.level)
+        decided = claim.bootstrap(difference, METHOD)
+        value = found["real"].mean - found["synthetic"].mean
+        spread, subjects = float(np.nanstd(difference)), common["n"]["test subjects"]
+        needed = hypotheses.n_needed(options.claim, value, spread, subjects, margins[name], options.level)
+        rows.append({
+            "endpoint": name,
+            "margin": margins[name],
+            "arms": {arm: one.told() for arm, one in found.items()},
+            "loss": value,
+            "of": decided.of,
+            "low": decided.interval.low,
+            "high": decided.interval.high,
+            "p": decided.p,
+            "n_needed": needed,
+        })  # fmt: skip
+    for row, p in zip(rows, hypotheses.holm(np.array([row["p"] for row in rows])).tolist(), strict=True):
+        row |= {"adjusted": p, "shown": p <= 1 - options.level}
+    return Finding(
+        quantity="endpoints",
+        value=float(sum(not row["shown"] for row in rows)),
+        direction="lower",
+        details={
+            "claim": options.claim,
+            "specificity": options.specificity,
+            "prevalence": float((resampling.truth == 1).mean()),
+            "rows": rows,
+        },
+        **(dict(common) | {"n": common["n"] | {"endpoints": len(rows)}}),
+    )
 
 
-def _missing(exam: Examination, options: Options) -> str:
+def _calibration(
+    scored: Mapping[str, Sequence[Scores]], resampling: Resampling, options: Options, common: Mapping[str, Any]
+) -> Finding:
+    """Expected calibration error of the synthetic arm less that of the real one."""
+    endpoint = endpoints.CALIBRATION
+    cuts = [np.nan] * options.seeds
+    both = {arm: Arm(endpoint, [one["test"] for one in scored[arm]], cuts, resampling) for arm in ("real", "synthetic")}
+    told = {arm: endpoints.calibration([one["test"] for one in found], resampling.truth)
+            for arm, found in scored.items()}  # fmt: skip
+    return Finding(
+        quantity="calibration_loss",
+        value=both["synthetic"].mean - both["real"].mean,
+        interval=interval.percentile(both["synthetic"].boot - both["real"].boot, options.level, METHOD),
+        direction="lower",
+        details={"arms": told},
+        **common,
+    )
+
+
+def _delong(
+    exam: Examination, scored: Mapping[str, Sequence[Scores]], truth: np.ndarray, options: Options
+) -> dict[str, Any]:
+    """The loss of the first training of each arm by DeLong, clustered by patient; of two classes only."""
+    first = [scored[arm][0]["test"] for arm in ("real", "synthetic")]
+    if first[0].shape[1] != 2:
+        return {}
+    found = Delong.of(np.stack([one[:, 1] for one in first]), truth == 1, exam["test"].subjects).difference(0, 1)
+    spread = found.interval(options.level)
+    return {"value": found.value, "low": spread.low, "high": spread.high, "method": found.method}
+
+
+def missing(exam: Examination, least_test: int) -> str:
+    """Why no classifier can be trained and tested, with the number needed, or ""."""
     if "test" not in exam:
         return "No real test images were given (--test DIR, or a test part in the study); utility was not measured."
     train, made = set(exam["train"].labels.tolist()), set(exam["synthetic"].labels.tolist())
@@ -199,48 +294,8 @@ def _missing(exam: Examination, options: Options) -> str:
         if label not in made:
             return f"The synthetic set has no image of class '{label}'."
         count = len(np.unique(exam["test"].subjects[test == label]))
-        if count < options.least_test:
-            return f"The test set has {count} subjects of class '{label}'; at least {options.least_test} are needed."
+        if count < least_test:
+            return f"The test set has {count} subjects of class '{label}'; at least {least_test} are needed."
     if extra := sorted((made | set(test.tolist())) - train):
         return f"Class '{extra[0]}' is in the synthetic or test images but not in the training images."
     return ""
-
-
-def _blocks(images: ImageSet) -> dict[str, Any]:
-    return {"block": images.table["block"].to_list(), "row": images.table["row"].to_list()}
-
-
-def _task(exam: Examination, arm: str, k: int, classes: list[str], options: Options) -> dict[str, Any]:
-    """What one training needs, by reference: pixels stay in the store."""
-    sets = {role: exam[role] for role in ("train", "synthetic", "test")}
-    return {
-        "arm": arm,
-        "seed": exam.context.seed(f"{arm} {k}") % 2**31,
-        "classes": classes,
-        "steps": options.steps,
-        "components": options.components,
-        "sets": {role: _blocks(images) | {"label": images.labels.tolist()} for role, images in sets.items()},
-    }
-
-
-def _train_and_score(store: Store, task: Mapping[str, Any]) -> str:
-    """One training of one arm; keeps its scores on the real test images (and, for the real arm, on the synthetic)."""
-    import polars as pl
-
-    images, labels = {}, {}
-    for role, given in task["sets"].items():
-        images[role] = ImageSet(store, pl.DataFrame({"block": given["block"], "row": given["row"]})).grey()
-        labels[role] = np.array([task["classes"].index(label) for label in given["label"]])
-    arm = task["arm"]
-    if arm == "trivial":
-        rng = np.random.default_rng(task["seed"])
-        pixels = trivial.sample(images["train"], labels["train"], labels["synthetic"], task["components"], rng)
-        target = labels["synthetic"]
-    else:
-        role = "train" if arm == "real" else "synthetic"
-        pixels, target = images[role], labels[role]
-    network = classifier.train(pixels, target, len(task["classes"]), task["steps"], task["seed"])
-    out = {"test": classifier.scores(network, images["test"])}
-    if arm == "real":
-        out["synthetic"] = classifier.scores(network, images["synthetic"])
-    return store.put_arrays(**out)

@@ -18,22 +18,20 @@ labels, and not comparable with those of another extractor.
 import numpy as np
 import torch
 
-from chambit.core.evidence import Finding, Frozen
-from chambit.measure import bands, interval
+from chambit.measure import interval, resampling, similarity
 from chambit.measure.examination import Examination, Result, not_run
+from chambit.measure.similarity import Estimate, Sides
 
-version = "2"
-FLOOR = 1e-3  # smallest scale of a feature, in its own unit: grey levels of [0, 1] or logarithms
+version = "3"
 QUANTITIES = {"distance": "lower", "infinite": "lower"}
 
 
-class Options(Frozen):
-    """extractor: which features; draws: splits of the band; blocks: groups of the jackknife; level: of the interval."""
+class Options(similarity.Options):
+    """extractors: which features, the first is judged; draws: splits of the band; level: of the interval;
+    blocks: groups of the jackknife.
+    """
 
-    extractor: str = "texture"
-    draws: int = 40
     blocks: int = 20
-    level: float = 0.95
 
 
 def distance(real: np.ndarray, other: np.ndarray) -> float:
@@ -55,82 +53,40 @@ def distance(real: np.ndarray, other: np.ndarray) -> float:
 
 
 def measure(exam: Examination, options: Options) -> Result:
-    """Distance of the synthetic set to the unseen real images (holdout), whole and per class."""
+    """Distance of the synthetic set to the unseen real images (holdout), whole and part by part."""
     name = f"frechet@{version}"
-    if reason := lacking(exam, options.blocks):
-        return not_run(name, QUANTITIES, reason, sizes(exam))
-    real, synthetic, standing = features(exam, options.extractor)
-    holdout = standing == "holdout"
-    subjects = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
-    labels = np.concatenate([exam["train"].labels, exam["holdout"].labels])
-    rng = np.random.default_rng(exam.context.seed("band"))
-    n = min(bands.common_size(len(synthetic), subjects), int(holdout.sum()))
-    band = bands.real_versus_real(distance, real, subjects, n, options.draws, rng)
-    left, right = bands.pick(np.flatnonzero(holdout), n, rng), bands.pick(np.arange(len(synthetic)), n, rng)
-    value = distance(real[left], synthetic[right])
-    left_out = _left_out(real[left], subjects[left], synthetic[right], options.blocks, rng)
-    method = f"jackknife over {options.blocks} groups of subjects"
-    spread = interval.jackknife(value, left_out, options.level, method)
-    per_class = {}
-    for label in np.unique(exam["synthetic"].labels):
-        a, b = real[holdout & (labels == label)], synthetic[exam["synthetic"].labels == label]
-        if min(len(a), len(b)) > 1:
-            per_class[str(label)] = distance(a, b)
-    common = {
-        "measure": name,
-        "n": {"images per side": n, "holdout subjects": len(np.unique(subjects[left]))},
-        "direction": "lower",
-        "inputs": exam.inputs("train", "holdout", "synthetic"),
-    }
-    told = {"extractor": options.extractor, "dimensions": real.shape[1]}
-    beyond = interval.corrected(value, left_out)
+    if reason := similarity.lacking(exam, options.blocks, options):
+        return not_run(name, QUANTITIES, reason, similarity.sizes(exam))
+
+    def measured(sides: Sides, rng: np.random.Generator) -> dict[str, Estimate]:
+        return estimates(sides, options.blocks, options.level, rng)
+
+    def plain(sides: Sides) -> list[float]:
+        return [distance(sides.real, sides.made)]
+
+    seen = similarity.compare(exam, options, measured, plain, ["distance"], options.blocks)
+    beyond = similarity.finding(exam, name, "infinite", "lower", seen, null=0.0)
+    band = seen[0].bands["distance"]
+    noise = {"noise": band.high - band.middle}
+    return Result((
+        similarity.finding(exam, name, "distance", "lower", seen),
+        beyond.model_copy(update={"details": beyond.details | noise}),
+    ))  # fmt: skip
+
+
+def estimates(sides: Sides, blocks: int, level: float, rng: np.random.Generator) -> dict[str, Estimate]:
+    """Distance and corrected distance of two sides, with intervals by the jackknife over groups of subjects."""
+    a = interval.groups(sides.owners, blocks, rng)
+    b = interval.groups(sides.makers, blocks, rng)
+
+    def without(*groups: int) -> float:
+        return distance(sides.real[~np.isin(a, groups)], sides.made[~np.isin(b, groups)])
+
+    value, left_out = without(), np.array([without(g) for g in range(blocks)])
+    two_out = np.array([without(int(g), int(h)) for g, h in zip(*np.triu_indices(blocks, 1), strict=True)])
+    method = f"corrected jackknife over {blocks} groups of subjects"
+    spread = resampling.jackknife(value, left_out, level, method, two_out)
+    beyond = resampling.corrected(value, left_out)
     shift = beyond - value
-    finding = Finding(
-        quantity="distance",
-        value=value,
-        interval=spread,
-        null=band.middle,
-        band=band,
-        details=told | {"ratio": value / band.middle, "per_class": per_class},
-        **common,
-    )
-    infinite = Finding(
-        quantity="infinite",
-        value=beyond,
-        interval=spread.model_copy(update={"low": spread.low + shift, "high": spread.high + shift}),
-        null=0.0,
-        details=told | {"correction": shift, "noise": band.high - band.middle},
-        **common,
-    )
-    return Result((finding, infinite))
-
-
-def lacking(exam: Examination, blocks: int) -> str:
-    """Why nothing can be compared, with the number needed, or "".
-
-    The jackknife needs two images a side in every block, and a holdout subject in each.
-    """
-    images = dict.fromkeys(("train", "holdout", "synthetic"), 2 * blocks)
-    return exam.lacks(images, subjects={"holdout": blocks})
-
-
-def sizes(exam: Examination) -> dict[str, int]:
-    """How many images there are of what is compared."""
-    return {f"{role} images": exam.count(role) for role in ("train", "holdout", "synthetic")}
-
-
-def features(exam: Examination, extractor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Real (train then holdout) and synthetic features on one scale, and each real image's role."""
-    parts = {role: exam.features(role, extractor) for role in ("train", "holdout", "synthetic")}
-    real = np.concatenate([parts["train"], parts["holdout"]])
-    # a feature that never varies in the real images (a black corner) must not blow up a grey level of difference
-    scale = np.maximum(real.std(0), FLOOR)
-    roles = np.repeat(["train", "holdout"], [len(parts["train"]), len(parts["holdout"])])
-    return real / scale, parts["synthetic"] / scale, roles
-
-
-def _left_out(
-    real: np.ndarray, subjects: np.ndarray, synthetic: np.ndarray, blocks: int, rng: np.random.Generator
-) -> np.ndarray:
-    a, b = interval.groups(subjects, blocks, rng), interval.groups(np.arange(len(synthetic)), blocks, rng)
-    return np.array([distance(real[a != g], synthetic[b != g]) for g in range(blocks)])
+    moved = spread.model_copy(update={"low": spread.low + shift, "high": spread.high + shift})
+    return {"distance": Estimate(value, spread), "infinite": Estimate(beyond, moved, {"correction": shift})}

@@ -11,100 +11,83 @@ recall (density and coverage less); in many dimensions even real against real st
 same n.
 """
 
-from functools import partial
-
 import numpy as np
+import torch
 
-from chambit.core.evidence import Finding, Frozen, Interval
-from chambit.measure import bands, interval
+from chambit.core.evidence import Interval
+from chambit.measure import interval, resampling, similarity
 from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.pairs import Points, cross, within
-from chambit.measure.utility.frechet import features, lacking, sizes
+from chambit.measure.similarity import Estimate, Sides
 
-version = "2"
+version = "3"
 QUANTITIES = {"precision": "higher", "recall": "higher", "density": "higher", "coverage": "higher"}
+LEAST = 7
 
 
-class Options(Frozen):
-    """extractor: which features; k: neighbour; draws: splits of the band.
-
-    blocks: groups of the jackknife; level: of the intervals.
+class Options(similarity.Options):
+    """extractors: which features, the first is judged; draws: splits of the band; level: of the intervals;
+    k: neighbour; pairs: of groups of subjects that make the halves, a power of two less one.
     """
 
-    extractor: str = "texture"
-    k: int = 5
     draws: int = 20
-    blocks: int = 20
-    level: float = 0.95
+    k: int = 5
+    pairs: int = 15
 
 
-def values(x: Points, y: Points, k: int) -> np.ndarray:
-    """The four numbers in the order of QUANTITIES, float64 (1 + G, 4): of all, then without each group; (1, 4) where
-    there is one group.
+def values(x: Points, y: Points, k: int, kept: np.ndarray) -> np.ndarray:
+    """The four numbers in the order of QUANTITIES in each part, float64 (C, 4).
 
     Args:
-        x: real features, more than k of them.
-        y: synthetic features, more than k of them, with as many groups.
+        x: real features, more than k of them in each part.
+        y: synthetic features, likewise, with as many groups.
         k: which neighbour.
+        kept: which groups each part has, bool (C, G).
     """
-    cases = 1 if x.groups == 1 else 1 + x.groups
-    kept = k if cases == 1 else 3 * k + 1
-    near = [within(part, min(kept, len(part) - 1)).nearest for part in (x, y)]
-    seen = cross(x, y, near[0].radii(k, x, x), near[1].radii(k, y, y))
-    out = np.empty((cases, 4))
-    for g in range(cases):
-        real, made = ((part.group != g - 1).numpy() for part in (x, y))
-        inside = seen.inside[:, g].numpy()[made]
-        reached, covered = (part[:, g].numpy()[real] for part in (seen.reached, seen.covered))
-        out[g] = (inside > 0).mean(), reached.mean(), inside.mean() / k, covered.mean()
+    parts = torch.from_numpy(np.ascontiguousarray(kept))
+    # of half of the points the k-th nearest is about the 2 k-th of all, hardly ever beyond the 6 k-th
+    held = k if kept.all() else 6 * k
+    near = [within(part, min(held, len(part) - 1)).nearest for part in (x, y)]
+    seen = cross(x, y, near[0].radii(k, x, x, parts), near[1].radii(k, y, y, parts), parts)
+    out = np.empty((len(kept), 4))
+    for case, part in enumerate(parts):
+        real, made = (part[points.group].numpy() for points in (x, y))
+        inside = seen.inside[:, case].numpy()[made]
+        reached, covered = (flags[:, case].numpy()[real] for flags in (seen.reached, seen.covered))
+        out[case] = (inside > 0).mean(), reached.mean(), inside.mean() / k, covered.mean()
     return out
 
 
 def measure(exam: Examination, options: Options) -> Result:
     """The four numbers of the synthetic set against the unseen real images (holdout)."""
     name = f"precision_recall@{version}"
-    if reason := lacking(exam, options.blocks):
-        return not_run(name, QUANTITIES, reason, sizes(exam))
-    real, synthetic, roles = features(exam, options.extractor)
-    centre = real.mean(0)
-    real, synthetic = real - centre, synthetic - centre
-    subjects = np.concatenate([exam["train"].subjects, exam["holdout"].subjects])
-    rng = np.random.default_rng(exam.context.seed("band"))
-    n = min(bands.common_size(len(synthetic), subjects), int((roles == "holdout").sum()))
-    left = bands.pick(np.flatnonzero(roles == "holdout"), n, rng)
-    right = bands.pick(np.arange(len(synthetic)), n, rng)
-    a = interval.groups(subjects[left], options.blocks, rng)
-    b = interval.groups(np.arange(n), options.blocks, rng)
-    all_, *left_out = values(Points.of(real[left], a), Points.of(synthetic[right], b), options.k)
-    found = bands.several(partial(_plain, k=options.k), real, subjects, n, options.draws, rng)
-    findings = []
+    if reason := similarity.lacking(exam, 2 * LEAST, options):
+        return not_run(name, QUANTITIES, reason, similarity.sizes(exam))
+
+    def measured(sides: Sides, rng: np.random.Generator) -> dict[str, Estimate]:
+        return estimates(sides, options.k, options.pairs, options.level, rng)
+
+    def plain(sides: Sides) -> np.ndarray:
+        all_ = np.ones((1, 1), bool)
+        return np.asarray(values(Points.of(sides.real), Points.of(sides.made), options.k, all_)[0])
+
+    seen = similarity.compare(exam, options, measured, plain, list(QUANTITIES), 2 * LEAST)
+    return Result(tuple(similarity.finding(exam, name, quantity, "higher", seen) for quantity in QUANTITIES))
+
+
+def estimates(sides: Sides, k: int, pairs: int, level: float, rng: np.random.Generator) -> dict[str, Estimate]:
+    """The four numbers of two sides, with intervals from halves of the subjects."""
+    pairs = resampling.pairs_for(len(np.unique(sides.owners)), pairs)
+    a, b = (interval.groups(owners, 2 * pairs, rng) for owners in (sides.owners, sides.makers))
+    kept = np.concatenate([np.ones((1, 2 * pairs), bool), resampling.halves(pairs)])
+    whole, *parts = values(Points.of(sides.real, a), Points.of(sides.made, b), k, kept)
+    method = f"{len(parts)} halves of the subjects"
+    out = {}
     for which, quantity in enumerate(QUANTITIES):
-        value, band = float(all_[which]), found[which]
-        spread = interval.jackknife(
-            value,
-            np.array(left_out)[:, which],
-            options.level,
-            f"jackknife over {options.blocks} groups of subjects",
-        )
-        findings.append(
-            Finding(
-                measure=name,
-                quantity=quantity,
-                value=value,
-                interval=spread if quantity == "density" else _share(spread),
-                n={"images per side": n, "k": options.k},
-                null=band.middle,
-                direction="higher",
-                band=band,
-                details={"extractor": options.extractor, "ratio": value / max(band.middle, 1e-9)},
-                inputs=exam.inputs("train", "holdout", "synthetic"),
-            )
-        )
-    return Result(tuple(findings))
-
-
-def _plain(x: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
-    return np.asarray(values(Points.of(x), Points.of(y), k)[0])
+        value = float(whole[which])
+        spread = resampling.from_halves(value, np.array(parts)[:, which], level, method, smooth=False)
+        out[quantity] = Estimate(value, spread if quantity == "density" else _share(spread), {"k": k})
+    return out
 
 
 def _share(spread: Interval) -> Interval:
