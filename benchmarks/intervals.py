@@ -1,12 +1,13 @@
 """Do the 95 % intervals hold the truth in 95 % of cases? Patients with one to four images each, many repetitions.
 
-    python benchmarks/intervals.py            400 repetitions, about 10 minutes on two cores
+    python benchmarks/intervals.py            400 repetitions, about 20 minutes on two cores
     python benchmarks/intervals.py --quick    20, to see that it runs
 
 Real images: a patient's own effect (half of the variance) and the image's; synthetic images: another Gaussian, each for
 itself. What the truth is: for `infinite` the distance of the two Gaussians; for the kernel distance its value between
-40,000 images a side; for the distance at n and for the shares, which depend on n, their mean over the repetitions.
-AUROC: one classifier's scores with patients' effects, bootstrap of patients; truth Phi(shift / sqrt 2).
+40,000 images a side; for all numbers that depend on n, their mean over the repetitions. `plain` is the jackknife as it
+was used before, without its correction. AUROC: one classifier's scores with patients' effects, bootstrap of patients
+and DeLong clustered by patient; truth Phi(shift / sqrt 2).
 """
 
 import argparse
@@ -17,11 +18,12 @@ import numpy as np
 from scipy import linalg, stats
 
 from chambit.core.evidence import Interval
-from chambit.measure import interval
-from chambit.measure.pairs import Points
-from chambit.measure.utility import frechet, kernel, precision_recall
+from chambit.measure import interval, resampling
+from chambit.measure.delong import Delong
+from chambit.measure.similarity import Sides
+from chambit.measure.utility import frechet, intensity, kernel, precision_recall, vendi
 
-D, BLOCKS, METHOD = 20, 20, "jackknife"
+D, BLOCKS, LEVEL = 20, 20, 0.95
 
 
 class World(NamedTuple):
@@ -47,8 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--patients", type=int, default=240)
+    parser.add_argument("--repetitions", type=int, default=400)
     given = parser.parse_args()
-    repetitions, began = (20 if given.quick else 400), time.monotonic()
+    repetitions, began = (20 if given.quick else given.repetitions), time.monotonic()
     rng = np.random.default_rng(5)
     real = rng.normal(size=(D, D)) / D**0.5
     worlds = {
@@ -63,29 +66,22 @@ def main() -> None:
 
 
 def fidelity(name: str, world: World, patients: int, repetitions: int) -> None:
-    """The three measures' intervals against one population."""
+    """The measures' intervals against one population."""
     kept: dict[str, list[tuple[float, Interval]]] = {}
-
-    def keep(quantity: str, value: float, left_out: np.ndarray) -> None:
-        spread = interval.jackknife(value, left_out, 0.95, METHOD)
-        kept.setdefault(quantity, []).append((value, spread))
-
     for repetition in range(repetitions):
         rng = np.random.default_rng([repetition, patients])
         x, owner = world.patients(patients, rng)
         y = world.synthetic(len(x), rng)
-        a, b = interval.groups(owner, BLOCKS, rng), interval.groups(np.arange(len(y)), BLOCKS, rng)
-        whole = frechet.distance(x, y)
-        left_out = np.array([frechet.distance(x[a != g], y[b != g]) for g in range(BLOCKS)])
-        keep("frechet.distance", whole, left_out)
-        beyond = interval.corrected(whole, left_out)
-        keep("frechet.infinite", beyond, left_out - left_out.mean() + beyond)
-        one, other = Points.of(x, a), Points.of(y, b)
-        distances = kernel.groupwise(one, other, (owner, np.arange(len(y))))
-        keep("kernel.distance", distances[0], distances[1:])
-        shares = precision_recall.values(one, other, 5)
-        for which, quantity in enumerate(precision_recall.QUANTITIES):
-            keep(f"precision_recall.{quantity}", shares[0, which], shares[1:, which])
+        sides = Sides(x, owner, y, np.arange(len(y)))
+        found = {f"frechet.{key}": one for key, one in frechet.estimates(sides, BLOCKS, LEVEL, rng).items()}
+        found |= {f"kernel.{key}": one for key, one in kernel.estimates(sides, 31, LEVEL, rng).items()}
+        found |= {f"precision_recall.{key}": one
+                  for key, one in precision_recall.estimates(sides, 5, 15, LEVEL, rng).items()}  # fmt: skip
+        for key, one in found.items():
+            kept.setdefault(key, []).append((one.value, one.interval))
+        kept.setdefault("frechet.distance, plain", []).append(plain_jackknife(sides, rng))
+        for key, number in (("vendi.ratio", vendi.ratio), ("a mean's distance", intensity.distance)):
+            kept.setdefault(key, []).append(halves(sides, number, rng))
     rng = np.random.default_rng(1)
     cross = linalg.sqrtm(world.real @ world.real.T @ world.made @ world.made.T).real
     gaussian = np.square(world.real).sum() + np.square(world.made).sum() - 2 * np.trace(cross) + D * world.shift**2
@@ -95,6 +91,22 @@ def fidelity(name: str, world: World, patients: int, repetitions: int) -> None:
     for quantity, values in kept.items():
         mean = float(np.mean([value for value, _ in values]))
         told(quantity, truths.get(quantity, mean), values)
+
+
+def plain_jackknife(sides: Sides, rng: np.random.Generator) -> tuple[float, Interval]:
+    """The Frechet distance with the jackknife's interval as it is, uncorrected."""
+    a, b = (interval.groups(owners, BLOCKS, rng) for owners in (sides.owners, sides.makers))
+    value = frechet.distance(sides.real, sides.made)
+    left_out = np.array([frechet.distance(sides.real[a != g], sides.made[b != g]) for g in range(BLOCKS)])
+    return value, resampling.jackknife(value, left_out, LEVEL, "jackknife")
+
+
+def halves(sides: Sides, number, rng: np.random.Generator) -> tuple[float, Interval]:  # type: ignore[no-untyped-def]
+    """A number with its interval from halves, as `similarity.one_number` makes it."""
+    a, b = (interval.groups(owners, 62, rng) for owners in (sides.owners, sides.makers))
+    value = number(sides.real, sides.made)
+    values = np.array([number(sides.real[part[a]], sides.made[part[b]]) for part in resampling.halves(31)])
+    return value, resampling.from_halves(value, values, LEVEL, "halves", smooth=False)
 
 
 def told(quantity: str, truth: float, values: list[tuple[float, Interval]]) -> None:
@@ -109,7 +121,7 @@ def told(quantity: str, truth: float, values: list[tuple[float, Interval]]) -> N
 
 def classification(patients: int, repetitions: int) -> None:
     """AUROC of scores whose patients' effects make up half of the variance."""
-    values, shift = [], 1.2
+    boot, delong, shift = [], [], 1.2
     for repetition in range(repetitions):
         rng = np.random.default_rng([repetition, 77])
         owner = np.repeat(np.arange(patients), rng.integers(1, 5, size=patients))
@@ -118,11 +130,14 @@ def classification(patients: int, repetitions: int) -> None:
         score, truth = own / 2**0.5 + shift * ill[owner], ill[owner].astype(int)
         both = np.stack([-score, score], 1)
         weights = interval.subject_weights(owner, 1000, rng)
-        boot = interval.macro_auroc(both, truth, weights)
         value = float(interval.macro_auroc(both, truth)[0])
-        values.append((value, interval.percentile(boot, 0.95, "bootstrap of patients")))
+        boot.append((value, interval.percentile(interval.macro_auroc(both, truth, weights), LEVEL, "bootstrap")))
+        area = Delong.of(score[None], truth == 1, owner).area(0)
+        delong.append((area.value, area.interval(LEVEL)))
     print()
-    told("auroc, bootstrap of patients", float(stats.norm.cdf(shift / 2**0.5)), values)
+    truth_ = float(stats.norm.cdf(shift / 2**0.5))
+    told("auroc, bootstrap of patients", truth_, boot)
+    told("auroc, DeLong by patient", truth_, delong)
 
 
 if __name__ == "__main__":

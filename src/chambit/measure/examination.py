@@ -36,6 +36,8 @@ class Examination:
         claim: what the stage promises by differential privacy: `epsilon`, `epsilon_replaced`, `delta` and, where it
             threw coins, `canaries` and `left_out` (names of train subjects). Empty where nothing is promised.
         weights: extractor -> the file of weights that was given for it.
+        variants: step of the refinement -> the roles `synthetic` and `test` refined without it. Empty where the set was
+            refined elsewhere or not at all.
     """
 
     sets: Mapping[str, ImageSet]
@@ -44,6 +46,7 @@ class Examination:
     probes: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     claim: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, Weights] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, ImageSet]] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> ImageSet:
         return self.sets[role]

@@ -127,6 +127,7 @@ def _measure(
             {score: context.store.get_table(key) for score, key in extras.get("probes", {}).items()},
             context.store.get_json(extras["claim"]["claim"]) if "claim" in extras else {},
             used,
+            _variants(context.store, extras.get("variants", {})),
         )
         result = module.measure(exam, options)
         outputs = {
@@ -139,6 +140,15 @@ def _measure(
 
     given = options.model_dump(mode="json") | ({"versions": versions} if versions else {})
     return Step(f"measure {name}", str(module.version), given, inputs, run, seed, items)
+
+
+def _variants(store: Store, keys: Mapping[str, str]) -> dict[str, dict[str, ImageSet]]:
+    """Sets by step of the refinement and role, from outputs named `STEP/ROLE`."""
+    out: dict[str, dict[str, ImageSet]] = {}
+    for name, key in keys.items():
+        step, _, role = name.rpartition("/")
+        out.setdefault(step, {})[role] = ImageSet.load(store, key)
+    return out
 
 
 def findings(store: Store, made: Made) -> list[Finding]:

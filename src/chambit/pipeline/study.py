@@ -18,7 +18,7 @@ from chambit.core.store import Store
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
 from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights
-from chambit.pipeline import candidate, closing, cohort, examining, making, plan, probing, released, watching
+from chambit.pipeline import candidate, closing, cohort, examining, making, plan, probing, released, variants, watching
 from chambit.pipeline.plan import Estimate, Planned
 from chambit.prepare import intake
 from chambit.prepare.split import proof_lines
@@ -143,7 +143,8 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
     """All steps of a study, in order."""
     study = ready.study
     names = study.measures or {name: {} for name in examining.kinds()}
-    extras = probing.extras(study, ready.policy)
+    others = variants.planned(study, ready.policy)
+    extras = probing.extras(study, ready.policy) | ({"variants": variants.NAME} if others else {})
     measures = examining.planned(
         names,
         ready.policy,
@@ -157,6 +158,7 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
         *cohort.planned(study, ready.file.resolve(), out),
         *making.planned(study, ready.policy),
         *probing.planned(study, ready.policy),
+        *others,
         *measures,
     ]
 
