@@ -191,3 +191,27 @@ def test_a_step_that_takes_the_finding_away_is_named(context: Context) -> None:
     steps: Any = finding.details["steps"]
     assert [step["step"] for step in steps] == ["1 crop", "2 blur"]
     assert steps[0]["gain"] == 0
+
+
+def test_cutting_a_planted_mark_away_gains_with_an_interval_that_excludes_0(context: Context) -> None:
+    """A bright bar stands below one class's images of the synthetic set: without the crop networks learn the bar."""
+    noise = np.random.default_rng(0)
+    task = {"train": blobs(80, 1, "t"), "synthetic": blobs(160, 2, "s"), "test": blobs(80, 3, "v")}
+    task = {role: cohort.of(cohort.grey + noise.normal(0, 0.06, cohort.grey.shape)) for role, cohort in task.items()}
+
+    def taller(cohort: Cohort, bar: float) -> Cohort:
+        grey = np.pad(cohort.grey, ((0, 0), (0, 6), (0, 0)), mode="edge")
+        grey[cohort.labels == "b", -4:] += bar
+        return cohort.of(grey)
+
+    options = refinement.Options(**(POLICY.settings["refinement"] | SMALL["refinement"] | {"steps": 20, "seeds": 2}))
+    exam = examination(context, task, 7, options)
+    raw = {"synthetic": taller(task["synthetic"], 0.4), "test": taller(task["test"], 0.0)}
+    exam.variants.update(  # type: ignore[attr-defined]
+        {"1 crop": {role: keep(context.store, cohort, role[0]) for role, cohort in raw.items()}}
+    )
+    (finding,) = refinement.measure(exam, options).findings
+    assert finding.value is not None
+    assert finding.interval is not None
+    assert finding.value > 0.1
+    assert finding.interval.low > 0

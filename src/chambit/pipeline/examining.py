@@ -25,6 +25,11 @@ def kinds() -> dict[str, str]:
     return {name: package for package in KINDS for name in extensions.listing(package)}
 
 
+def standard(policy: Policy) -> list[str]:
+    """The measures that are run where nobody says which: all but those that the policy keeps for a study's request."""
+    return [name for name in kinds() if name not in policy.on_request]
+
+
 def options_of(name: str, policy: Policy, margin: float, chosen: Mapping[str, Any]) -> Any:
     """A measure's options: the policy's settings, then what the study says, then the study's margin."""
     module = extensions.load(kinds()[name], name)

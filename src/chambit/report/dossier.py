@@ -17,7 +17,7 @@ from markupsafe import Markup
 from pydantic import Field
 
 from chambit.core.evidence import Evidence, Frozen, Verdict
-from chambit.report import figures, planted, wording
+from chambit.report import figures, planted, utility, wording
 from chambit.report.curve import memorisation_curve
 from chambit.report.wording import Text
 
@@ -115,6 +115,7 @@ class Row:
     sizes: Text
     null: str
     plot: Markup
+    note: Text
 
     @property
     def verdict(self) -> Verdict:
@@ -176,6 +177,10 @@ def _environment() -> Environment:
         number=wording.number,
         recall_bar=planted.recall_bar,
         laid=_laid,
+        printed=utility.printed,
+        span=utility.span,
+        bound=utility.bound,
+        extractor=utility.extractor,
     )
     environment.filters["thousands"] = lambda value: f"{value:,}"
     return environment
@@ -235,13 +240,16 @@ def _view(bundle: Bundle) -> dict[str, Any]:
         "frameworks": _frameworks(_not_recorded(by_key)),
         "only_here": _only_here(_not_recorded(by_key)),
         "risk": RISK,
+        "arm_notes": words["arm_notes"],
+        "cited": {entry["id"]: entry for entry in wording.references()},
+        "utility": utility.section({key: row.evidence for key, row in by_key.items()}, bundle.attached),
         **_drawings(bundle, by_key),
     }
 
 
 def _shows_real(bundle: Bundle) -> bool:
     """Whether pictures of real patients are inside the page, so that the page itself must not leave."""
-    return not bundle.phantom and bool(bundle.pairs or "real" in bundle.pictures)
+    return not bundle.phantom and bool(bundle.pairs or {"real", "heat"} & set(bundle.pictures))
 
 
 def _stamp(bundle: Bundle) -> Markup:
@@ -264,6 +272,7 @@ def _row(evidence: Evidence) -> Row:
         sizes=wording.sizes_text(evidence.n),
         null=wording.null_text(evidence),
         plot=figures.interval_plot(evidence),
+        note=wording.named("notes", "few") if shown and utility.few(evidence.key, evidence.details) else Text("", ""),
     )
 
 
@@ -290,10 +299,10 @@ def _open_rows(bundle: Bundle, rows: Sequence[Row]) -> list[Row]:
 
 
 def _frameworks(left_out: Collection[str]) -> dict[str, list[tuple[Text, list[str]]]]:
-    """For each other framework what it asks, in the order of the scheme, and the keys that answer."""
+    """For each other framework about risk what it asks, in the order of the scheme, and the keys that answer."""
     found: dict[str, list[tuple[Text, list[str]]]] = {}
     for entry in wording.scheme()["indicators"]:
-        for item in entry.get("maps", ()):
+        for item in entry.get("maps", ()) if entry["id"] in RISK else ():
             keys = [key for key in item["evidence"] if key not in left_out]
             found.setdefault(item["framework"], []).append((wording.text(item["criterion"]), keys))
     return found

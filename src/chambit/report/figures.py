@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from chambit.core.evidence import Band, Evidence
-from chambit.report.wording import Text, form_of, measured, named, number
+from chambit.report.wording import Text, form_of, measured, named, number, text, words
 
 WIDTH = 480
 _HATCH = Markup(
@@ -190,35 +190,56 @@ def _whisker(value: float, ends: Sequence[float], scale: Scale, y: float) -> lis
     return [line(scale(min(reach)), y, scale(max(reach)), y, "span"), *stops]
 
 
-def forest(arms: Mapping[str, Any], margin: float | None = None) -> Markup:
-    """AUROC of each arm on real test patients, with its interval and one small dot for each seed."""
-    rows = [(named("arms", key), arm) for key, arm in arms.items() if isinstance(arm, Mapping) and "auroc" in arm]
+SET_APART = ("trivial", "gaussian", "noisy", "interpolated", "misplaced")
+"""Arms that are there for comparison only, drawn under a line."""
+_AUROC = Text("AUROC (실제 시험 환자)", "AUROC (real test patients)")
+
+
+def forest(arms: Mapping[str, Any], margin: float | None = None, what: Text = _AUROC) -> Markup:
+    """What each arm reaches on real test patients, with its interval and one small dot for each seed.
+
+    Args:
+        arms: arm -> `auroc` or `mean`, `low`, `high`, perhaps `seeds`. Those of `SET_APART` stand under a line.
+        margin: what may be lost against the arm `real`, drawn as a limit.
+        what: what the values are.
+    """
+    given = {key: arm for key, arm in arms.items() if isinstance(arm, Mapping) and _reached(arm) is not None}
+    rows = [key for key in given if key not in SET_APART] + [key for key in given if key in SET_APART]
     if not rows:
         return Markup("")
-    values = [number_ for _, arm in rows for number_ in (arm["auroc"], arm["low"], arm["high"], *arm.get("seeds", ()))]
-    real = arms.get("real", {}).get("auroc") if margin is not None else None
+    values = [v for arm in given.values() for v in (_reached(arm), arm["low"], arm["high"], *arm.get("seeds", ()))]
+    real = _reached(given.get("real", {})) if margin is not None else None
     floor = [] if real is None or margin is None else [real - margin]
     scale = around([*values, *floor], 158, WIDTH - 12, (0.0, 1.0))
-    step, parts = 44.0, []
-    base = step * len(rows) + 8
-    for limit in floor:
-        parts.append(line(scale(limit), 4, scale(limit), base, "limit"))
-    for index, (name, arm) in enumerate(rows):
-        y = step * index + 24
-        printed = f"{arm['auroc']:.3f} ({arm['low']:.3f} – {arm['high']:.3f})"
-        parts += [words_at(0, y - 2, name, "name"), words_at(0, y + 14, printed, "small")]
+    parts: list[Markup] = []
+    y = 25.0  # of the value; the name stands above it and may be as long as the drawing is wide
+    for index, key in enumerate(rows):
+        arm, note = given[key], text(words()["arm_notes"].get(key, ""))
+        if key in SET_APART and index and rows[index - 1] not in SET_APART:
+            parts.append(line(0, y - 27, WIDTH, y - 27, "axis"))
+            y += 4
+        printed = f"{_reached(arm):.3f} ({arm['low']:.3f} – {arm['high']:.3f})"
+        parts += [words_at(0, y - 9, named("arms", key), "name"), words_at(0, y + 7, printed, "small")]
+        parts += [words_at(0, y + 21, note, "tiny")] if note.en else []
         parts += [
             line(scale(arm["low"]), y, scale(arm["high"]), y, "span"),
-            dot(scale(arm["auroc"]), y, 6.5, f"value arm-{index}"),
+            dot(scale(_reached(arm)), y, 6.5, f"value{' apart' if key in SET_APART else ''} arm-{index}"),
         ]
         parts += [dot(scale(seed), y + 12, 2.2, "seed") for seed in arm.get("seeds", ())]
+        y += 58 if note.en else 46
+    base = y - 14
+    parts += [line(scale(limit), 4, scale(limit), base, "limit") for limit in floor]
     parts += axis(scale, base, "auroc")
-    legend = [
-        ("value", Text("AUROC (실제 시험 환자)", "AUROC (real test patients)")),
-        ("seed", Text("시드별 값", "one seed")),
-    ]
+    legend = [("value", what)]
+    legend += [("value apart", Text("비교용", "for comparison"))] if rows[-1] in SET_APART else []
+    legend += [("seed", Text("시드별 값", "one seed"))] if any(arm.get("seeds") for arm in given.values()) else []
     legend += [("limit", Text("허용 한계 (실제 − 한계)", "margin below real"))] if floor else []
-    return drawing(base + 26, parts, Text("학습 자료별 AUROC", "AUROC by training data"), legend)
+    label = Text(f"학습 자료별 {what.ko}", f"{what.en} by training data")
+    return drawing(base + 26, parts, label, legend)
+
+
+def _reached(arm: Mapping[str, Any]) -> Any:
+    return arm.get("auroc", arm.get("mean"))
 
 
 def rank_strip(top: Sequence[str], columns: int = 20) -> Markup:

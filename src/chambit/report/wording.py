@@ -96,8 +96,8 @@ def number(value: float, form: str) -> str:
     ('0.913', '0.31\xa0%', '100\xa0%', '61,133')
     >>> number(0.0004, "p"), number(0.00001, "p"), number(0.382, "p"), number(-0.0312, "difference")
     ('p = 0.0004', 'p < 0.0001', 'p = 0.382', '−0.031')
-    >>> number(0.00021, "distance"), number(16.474, "distance")
-    ('0.00021', '16.47')
+    >>> number(0.00021, "distance"), number(0.0431, "distance"), number(0.9104, "distance"), number(16.474, "distance")
+    ('0.00021', '0.0431', '0.910', '16.47')
     """
     if form == "p":
         return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}" if value < 0.01 else f"p = {value:.3f}"
@@ -111,7 +111,8 @@ def number(value: float, form: str) -> str:
         return _signed(f"{value:.4g}")
     if value == round(value):
         return _signed(f"{value:,.0f}")
-    return _signed(f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.2g}")
+    decimals = 2 if abs(value) >= 1 else 3 if abs(value) >= 0.1 else 4
+    return _signed(f"{value:,.{decimals}f}" if abs(value) >= 0.01 else f"{value:.2g}")
 
 
 def _percent(percent: float) -> str:
@@ -240,4 +241,6 @@ def _placeholders(evidence: Evidence, side: int) -> dict[str, str]:
     for name, detail in evidence.details.items():
         if isinstance(detail, int | float) and not isinstance(detail, bool):
             filled[f"d_{name}"] = number(detail, "plain")
+        elif isinstance(detail, str):
+            filled[f"d_{name}"] = detail
     return filled

@@ -47,6 +47,7 @@ class Policy(Frozen):
     margins: dict[str, Margin]
     settings: dict[str, dict[str, Any]]
     study_may_set: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    on_request: tuple[str, ...] = ()
     required: tuple[str, ...]
     rules: dict[str, Rule]
 
