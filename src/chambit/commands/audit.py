@@ -16,13 +16,18 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command("audit")
-@click.option("--train", type=FOLDER, required=True, metavar="DIR", help="Real images the generator was trained on.")
+@click.option("--train", type=FOLDER, metavar="DIR", help="Real images the generator was trained on.")
 @click.option(
     "--holdout",
     type=FOLDER,
-    required=True,
     metavar="DIR",
     help="Real images of other subjects, same source, never seen.",
+)
+@click.option(
+    "--real",
+    type=FOLDER,
+    metavar="DIR",
+    help="Real images, in place of --train and --holdout, where none were held out: no safety test can be made.",
 )
 @click.option("--synthetic", type=FOLDER, required=True, metavar="DIR", help="The synthetic images to be released.")
 @click.option("--test", type=FOLDER, metavar="DIR", help="Real images for utility; without them utility is NOT_RUN.")
@@ -77,6 +82,7 @@ FOLDER = click.Path(path_type=Path)
     metavar="NAME=FILE#SHA256",
     help="Weights of an extractor and the SHA-256 the file must have; may be repeated. Nothing is downloaded.",
 )
+@click.option("--text", is_flag=True, help="With --real: look for text in the pixels, too, as other audits always do.")
 @click.option("--engine", default="processes", show_default=True, metavar="NAME", help="How chunks are spread.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Worker processes; 0 means one for each core."
@@ -84,8 +90,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Where the files go.")
 @click.option("--gate", is_flag=True, help="Leave with status 1 unless the verdict is PASS or CONDITIONAL.")
 def command(
-    train: Path,
-    holdout: Path,
+    train: Path | None,
+    holdout: Path | None,
+    real: Path | None,
     synthetic: Path,
     test: Path | None,
     auxiliary: Path | None,
@@ -97,6 +104,7 @@ def command(
     policy: str,
     extractors: tuple[str, ...],
     weights: tuple[str, ...],
+    text: bool,
     engine: str,
     workers: int,
     out: Path,
@@ -105,14 +113,21 @@ def command(
     """Examine a synthetic set that somebody else made; no generator is needed.
 
     Each DIR is a folder of images (class sub-folders, or --labels), a folder of DICOM files, or a MedMNIST-style .npz;
-    one part of an .npz is named as FILE.npz#train.
+    one part of an .npz is named as FILE.npz#train. With two folders, real and synthetic, only likeness is measured.
     """
     if margin is not None and math.isnan(margin):
         raise click.BadParameter("not a number", param_hint="--margin")
     from chambit.core.study import Run
     from chambit.pipeline import audit as pipeline
 
-    given = {"train": train, "holdout": holdout, "synthetic": synthetic, "test": test, "auxiliary": auxiliary}
+    given = {
+        "train": train,
+        "holdout": holdout,
+        "synthetic": synthetic,
+        "test": test,
+        "auxiliary": auxiliary,
+        "real": real,
+    }
     paths = {role: path for role, path in given.items() if path is not None}
     renamed = dict(_renaming(name) for name in names)
     sources = {
@@ -122,7 +137,7 @@ def command(
     square = (size, size) if size else None
     files = dict(_weights(text) for text in weights)
     spread = Run(engine=engine, workers=workers)
-    wanted = pipeline.request(sources, policy, margin, square, spread, donors, extractors, files)
+    wanted = pipeline.request(sources, policy, margin, square, spread, donors, extractors, files, text)
     with _progress.told() as tell:
         closed = pipeline.run(wanted, out.resolve(), tell)
     _closing.show(closed, gate)

@@ -20,6 +20,8 @@ class Image:
         subject: the person the file names (for example DICOM PatientID), or "".
         label: the finding the file itself carries, or "".
         fields: other facts worth keeping (view, sex, modality), no direct identifiers.
+        shown: how stored numbers became brightness: `whole range`, `window CENTER/WIDTH` or `lookup table`, and
+            `, inverted` where dark and bright were exchanged.
     """
 
     pixels: np.ndarray
@@ -28,6 +30,7 @@ class Image:
     subject: str = ""
     label: str = ""
     fields: dict[str, str] = field(default_factory=dict)
+    shown: str = "whole range"
 
     def __post_init__(self) -> None:
         if self.pixels.dtype not in (np.uint8, np.uint16):

@@ -16,26 +16,29 @@ from chambit.core.steps import Context, Listener, Outputs, Step, Workshop
 from chambit.core.study import Run
 from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights
-from chambit.pipeline import candidate, closing, examining, making, plan, released
+from chambit.pipeline import candidate, closing, examining, making, plan, released, two_folders
 from chambit.pipeline.plan import Made, Planned
 from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of, writable
-from chambit.prepare import donors, intake
+from chambit.prepare import donors, intake, intensities
 from chambit.prepare.donors import Donor
 from chambit.prepare.split import proof, proof_lines
 from chambit.review import policy as policies
 from chambit.review.policy import Policy
 
 SEED = 0
-PREFIX = {"train": "T", "holdout": "H", "auxiliary": "A", "test": "V", "synthetic": "S"}
+PREFIX = {"train": "T", "holdout": "H", "auxiliary": "A", "test": "V", "synthetic": "S", "real": "R"}
+KOREAN = {"train": "학습", "holdout": "대조", "auxiliary": "보조", "test": "시험", "synthetic": "합성", "real": "실제"}
 CARVED = 0.2
 
 
 class Request(NamedTuple):
-    """What to audit: a source for each role, the policy, the margin, the working size.
+    """What to audit: a source for each role (train, holdout and synthetic at least, or real and synthetic alone: see
+    `two_folders`), the policy, the margin, the working size.
 
     `auxiliary` may be absent: then the test images fit the detectors, or a fifth of the holdout's subjects when there
     are no test images. `donors` are the parts of each composed synthetic image, by its name; `donors_file` names where
-    they were read. `extractors` are used instead of the policy's, with `weights` for those that need a file.
+    they were read. `extractors` are used instead of the policy's, with `weights` for those that need a file. `text`
+    asks two folders for text in pixels.
     """
 
     sources: Mapping[str, intake.Source]
@@ -47,6 +50,12 @@ class Request(NamedTuple):
     donors_file: str = ""
     extractors: tuple[str, ...] = ()
     weights: Mapping[str, Weights] = {}
+    text: bool = False
+
+    @property
+    def first(self) -> str:
+        """The role whose size all others are brought to."""
+        return two_folders.REAL if two_folders.REAL in self.sources else "train"
 
 
 def request(
@@ -58,14 +67,15 @@ def request(
     donors_file: Path | None = None,
     extractors: tuple[str, ...] = (),
     weights: Mapping[str, Weights] | None = None,
+    text: bool = False,
 ) -> Request:
-    """Check the paths, the donors file, the policy and the extractors.
+    """Check the choice of folders, the paths, the donors file, the policy and the extractors.
 
     Raises:
         InputError: with the problems of every source at once.
     """
     loaded = policies.load(policy)
-    problems: list[Problem] = []
+    problems = two_folders.problems(sources, donors_file is not None)
     parts: Mapping[str, Sequence[Donor]] = {}
     for role, source in sources.items():
         try:
@@ -84,23 +94,24 @@ def request(
         raise InputError(f"The inputs have {len(problems)} problem(s).", problems)
     named = donors_file.name if donors_file else ""
     wanted = margin or loaded.margins["auroc"].value
-    return Request(sources, loaded, wanted, size, run, parts, named, extractors, given)
+    return Request(sources, loaded, wanted, size, run, parts, named, extractors, given, text)
 
 
 def _names(policy: Policy, chosen: tuple[str, ...]) -> dict[str, dict[str, object]]:
     """Every measure, with the extractors that were asked for where it takes several."""
     taken = {name for name, allowed in policy.study_may_set.items() if "extractors" in allowed}
-    return {name: {"extractors": chosen} if chosen and name in taken else {} for name in examining.kinds()}
+    return {name: {"extractors": chosen} if chosen and name in taken else {} for name in examining.standard(policy)}
 
 
 def planned(wanted: Request) -> list[Planned]:
     """All steps of an audit, in order."""
-    steps = [Planned("intake train", lambda made: _intake(wanted, "train", made), 1000, "files", 700.0, 10)]
-    for role in wanted.sources:
-        if role != "train":
-            steps.append(Planned(f"intake {role}", partial(_intake, wanted, role), 1000, "files", 700.0, 10))
-    steps.append(Planned("roles", lambda made: _roles(wanted, made), 1000, "images", 5000.0, 1))
-    names = _names(wanted.policy, wanted.extractors)
+    order = [wanted.first, *(role for role in wanted.sources if role != wanted.first)]
+    steps = [Planned(f"intake {role}", partial(_intake, wanted, role), 1000, "files", 700.0, 10) for role in order]
+    names, build = _names(wanted.policy, wanted.extractors), _roles
+    if wanted.first == two_folders.REAL:
+        names = {name: names[name] for name in two_folders.measured(names, text=wanted.text)}
+        build = _halves
+    steps.append(Planned("roles", lambda made: build(wanted, made), 1000, "images", 5000.0, 1))
     return steps + examining.planned(
         names, wanted.policy, wanted.margin, SEED, 1000, source="roles", weights=wanted.weights
     )
@@ -122,21 +133,26 @@ def run(wanted: Request, out: Path, tell: Listener) -> closing.Closed:
 
 def _intake(wanted: Request, role: str, made: Made) -> Step:
     source = wanted.sources[role]
-    inputs = {"files": intake.inputs_digest(source)}
-    if role != "train":
-        inputs["train"] = made["intake train"]["images"]
+    inputs, first = {"files": intake.inputs_digest(source)}, wanted.first
+    if role != first:
+        inputs[first] = made[f"intake {first}"]["images"]
     options = {"role": role, "part": source.part, "names": dict(source.class_names), "size": wanted.size}
 
     def run(context: Context) -> Outputs:
-        # every role is brought to the training images' working size: distances between sizes mean nothing
+        # every role is brought to the first one's working size: distances between sizes mean nothing
         size = wanted.size
-        if size is None and role != "train":
-            _, first = next(ImageSet.load(context.store, inputs["train"]).blocks())
-            size = (int(first.shape[1]), int(first.shape[2]))
+        if size is None and role != first:
+            _, block = next(ImageSet.load(context.store, inputs[first]).blocks())
+            size = (int(block.shape[1]), int(block.shape[2]))
         outputs = intake.take_in(context, source, intake.Rules(size, True), prefix=PREFIX[role])
         return outputs | {"found": context.store.put_json(len(intake.files(source)))}
 
-    return Step(f"intake {role}", "1", options, inputs, run, SEED)
+    return Step(f"intake {role}", "2", options, inputs, run, SEED)
+
+
+def _halves(wanted: Request, made: Made) -> Step:
+    tables_of = {role: made[f"intake {role}"]["images"] for role in wanted.sources}
+    return two_folders.halves(tables_of, wanted.policy, SEED)
 
 
 def _roles(wanted: Request, made: Made) -> Step:
@@ -191,14 +207,27 @@ def _roles(wanted: Request, made: Made) -> Step:
 
 
 def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, ImageSet]) -> closing.Facts:
-    store = workshop.store
-    shared = store.get_json(made["roles"]["proof"])
+    store, roles = workshop.store, made["roles"]
     intakes = [made[f"intake {role}"] for role in wanted.sources]
     refused = [row for outputs in intakes for row in store.get_table(outputs["refused"]).to_dicts()]
     found = sum(store.get_json(outputs["found"]) for outputs in intakes)
     accepted = sum(len(store.get_table(outputs["images"])) for outputs in intakes)
     identity = digest.of_json({role: images.digest for role, images in sets.items()} | {"margin": wanted.margin})
     _, first = next(sets["synthetic"].blocks())
+    rows = {role: store.get_json(made[f"intake {role}"]["intensities"]) for role in wanted.sources}
+    korean, english = intensities.sentences(rows, KOREAN)
+    told = {"working size": f"{first.shape[2]} x {first.shape[1]} pixels", "intensities": english}
+    if wanted.first == two_folders.REAL:
+        real = ImageSet.load(store, made["intake real"]["images"])
+        counted = {"real": real, "synthetic": sets["synthetic"]}
+        told |= {"without a holdout": two_folders.SAID}
+        proved = two_folders.proof_lines(real.table)
+        sizes = {f"{role} images": len(images) for role, images in counted.items()}
+        separate = two_folders.untested(examining.standard(wanted.policy), sizes, text=wanted.text)
+    else:
+        shared = store.get_json(roles["proof"])
+        counted, proved, separate = sets, proof_lines(shared), [closing.overlap(shared)]
+        told |= {"detectors fitted on": store.get_json(roles["note"])}
     return closing.Facts(
         kind="audit",
         title="합성영상 감사 / Audit of a synthetic set",
@@ -208,24 +237,21 @@ def _facts(workshop: Workshop, wanted: Request, made: Made, sets: dict[str, Imag
         attempts=1,
         produced=_date(workshop, identity),
         attached={},
-        facts={
-            "working size": f"{first.shape[2]} x {first.shape[1]} pixels",
-            "detectors fitted on": store.get_json(made["roles"]["note"]),
-            "margin": f"{wanted.margin:g} AUROC",
-        },
+        facts=told | {"margin": f"{wanted.margin:g} AUROC"},
         records=[
             closing.stated("purpose", {}, PURPOSE),
             closing.stated("source", {}, SOURCE["hospital"]),
-            closing.accounted(found, accepted, len(refused)),
-            closing.overlap(shared),
+            closing.accounted(found, accepted, len(refused), rows),
+            *separate,
             closing.stated("generation", {}, ("method",)).model_copy(update={"quantity": "recorded"}),
-            closing.marks(store.get_json(made["roles"]["marks"]), len(sets["synthetic"])),
+            closing.marks(store.get_json(roles["marks"]), len(sets["synthetic"])),
             *released.of_sets([wanted.sources["synthetic"].path], sets, [candidate.NOTICE]),
             closing.connections(len(planned(wanted))),
         ],
         refused=refused,
-        proof=proof_lines(shared),
-        counts=closing.counts(sets),
+        proof=proved,
+        counts=closing.counts(counted),
+        korean=two_folders.KOREAN | {english: korean},
     )
 
 

@@ -39,6 +39,7 @@ class Facts(NamedTuple):
     refused: Sequence[Mapping[str, str]]
     proof: Sequence[str]
     counts: Mapping[str, Mapping[str, int]]
+    korean: Mapping[str, str]
 
 
 class Closed(NamedTuple):
@@ -102,8 +103,8 @@ def counts(sets: Mapping[str, ImageSet]) -> dict[str, dict[str, int]]:
     }
 
 
-def accounted(found: int, accepted: int, refused: int) -> Finding:
-    """Share of files that ended as accepted or refused."""
+def accounted(found: int, accepted: int, refused: int, intensities: Mapping[str, Any]) -> Finding:
+    """Share of files that ended as accepted or refused; `intensities`: what was done to them, by source."""
     return Finding(
         measure="intake@1",
         quantity="accounted",
@@ -112,6 +113,7 @@ def accounted(found: int, accepted: int, refused: int) -> Finding:
         null=1.0,
         direction="higher",
         reason="" if found else "No file was found.",
+        details={"intensities": dict(intensities)},
     )
 
 
@@ -225,9 +227,10 @@ def _bundle(
         proof=tuple(facts.proof),
         steps=steps,
         facts=dict(facts.facts),
-        pictures=gallery.sheets(sets),
+        pictures=gallery.sheets(sets) | gallery.heats(examining.heats(workshop.store, made), sets),
         pairs=gallery.pairs(examining.pairs(workshop.store, made), sets),
-        korean={rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition},
+        korean={rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition}
+        | dict(facts.korean),
     )
 
 

@@ -130,7 +130,7 @@ def _intake(study: Study, study_file: Path, files: Files, prefix: str, made: Mad
         outputs = intake.take_in(context, where, intake.Rules(files.size, files.resize), prefix=prefix)
         return outputs | {"found": context.store.put_json(len(intake.files(where)))}
 
-    return Step(name, "1", options, inputs, run, study.seed)
+    return Step(name, "2", options, inputs, run, study.seed)
 
 
 def _split(study: Study, made: Made) -> Step:

@@ -10,7 +10,7 @@ from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store
 from chambit.images.imageset import ImageSet
 from chambit.measure import extractors
-from chambit.measure.examination import ROLES, Examination, Pair
+from chambit.measure.examination import ROLES, Examination, Heats, Pair
 from chambit.measure.weights import Weights, check
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
@@ -139,6 +139,8 @@ def _measure(
             "findings": context.store.put_json([finding.model_dump(mode="json") for finding in result.findings]),
             "pairs": context.store.put_json([pair.model_dump() for pair in result.pairs]),
         }
+        if result.heats is not None:
+            outputs["heats"] = context.store.put_arrays(**result.heats._asdict())
         if result.scores is not None:
             outputs["scores"] = context.store.put_table(result.scores)
         return outputs
@@ -164,6 +166,12 @@ def findings(store: Store, made: Made) -> list[Finding]:
         if name.startswith("measure ")
         for entry in store.get_json(outputs["findings"])
     ]
+
+
+def heats(store: Store, made: Made) -> list[Heats]:
+    """Where networks looked in test images, of each measure that says so."""
+    kept = [outputs["heats"] for name, outputs in made.items() if name.startswith("measure ") and "heats" in outputs]
+    return [Heats(**store.get_arrays(key)) for key in kept]
 
 
 def pairs(store: Store, made: Made) -> list[Pair]:

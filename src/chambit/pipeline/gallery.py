@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from chambit.images.imageset import ImageSet
-from chambit.measure.examination import Pair
-from chambit.report import dossier, pictures
+from chambit.measure.examination import Heats, Pair
+from chambit.report import dossier, heatsheet, pictures
 
 SHEET = 40
 _AS_IT_IS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -27,6 +27,15 @@ def sheets(sets: Mapping[str, ImageSet]) -> dict[str, bytes]:
         pixels = chosen.grey()
         scale = max(1, round(96 / pixels.shape[2]))
         made[name] = pictures.contact_sheet(pixels, chosen.labels.tolist(), columns=10, scale=scale)
+    return made
+
+
+def heats(found: Sequence[Heats], sets: Mapping[str, ImageSet]) -> dict[str, bytes]:
+    """The sheet of where networks looked in test images, where a measure asked."""
+    made = {}
+    for one in found:
+        images = sets["test"].take(one.rows)
+        made["heat"] = heatsheet.heat_sheet(images.grey(), images.masks(), one.real, one.synthetic)
     return made
 
 

@@ -20,7 +20,7 @@ from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights
 from chambit.pipeline import candidate, closing, cohort, examining, making, plan, probing, released, variants, watching
 from chambit.pipeline.plan import Estimate, Planned
-from chambit.prepare import intake
+from chambit.prepare import intake, intensities
 from chambit.prepare.split import proof_lines
 from chambit.review import policy as policies
 from chambit.review.policy import Policy
@@ -68,7 +68,7 @@ def read(file: Path) -> Ready:
     problems += _recipe_problems(file, study) if not problems else []
     _collect(problems, lambda: extensions.load("chambit.core.engines", study.run.engine))
     margin = study.margins.auroc or (policy.margins["auroc"].value if policy else 0.0)
-    for name in study.measures or examining.kinds():
+    for name in study.measures or (examining.standard(policy) if policy else ()):
         if name not in examining.kinds():
             known = ", ".join(sorted(examining.kinds()))
             problems.append(Problem(f"{file}: measures.{name}", "there is no such measure", f"there are: {known}"))
@@ -142,7 +142,7 @@ def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
 def planned(ready: Ready, out: Path) -> list[Planned]:
     """All steps of a study, in order."""
     study = ready.study
-    names = study.measures or {name: {} for name in examining.kinds()}
+    names = study.measures or {name: {} for name in examining.standard(ready.policy)}
     others = variants.planned(study, ready.policy)
     extras = probing.extras(study, ready.policy) | ({"variants": variants.NAME} if others else {})
     measures = examining.planned(
@@ -239,6 +239,7 @@ def _facts(
         if name in made
         for row in store.get_table(made[name]["refused"]).to_dicts()
     ]
+    korean, english = intensities.sentences(_intensities(store, made), {"cohort": "원본", "test": "시험"})
     purpose, origin = study.purpose.model_dump(), study.source.model_dump()
     attached = {f"purpose.{k}": v for k, v in purpose.items() if v} | {
         f"source.{k}": v for k, v in origin.items() if v and k not in ("kind", "name")
@@ -255,12 +256,19 @@ def _facts(
         attempts=len(workshop.ledger.events("study.frozen")),
         produced=attempt[1],
         attached=attached,
-        facts=_key_facts(ready, sets),
+        facts=_key_facts(ready, sets) | {"intensities": english},
         records=_records(workshop, ready, made, sets, proof, len(refused)),
         refused=refused,
         proof=proof_lines(proof),
         counts=closing.counts(sets),
+        korean={english: korean},
     )
+
+
+def _intensities(store: Store, made: plan.Made) -> dict[str, Any]:
+    """What intake did to grey levels and sizes, by source."""
+    names = {"cohort": "intake", "test": "intake test"}
+    return {source: store.get_json(made[name]["intensities"]) for source, name in names.items() if name in made}
 
 
 def _records(
@@ -287,7 +295,7 @@ def _records(
     return [
         closing.stated("purpose", study.purpose.model_dump(), PURPOSE),
         closing.stated("source", study.source.model_dump(), SOURCE[study.source.kind]),
-        closing.accounted(found, accepted, refused),
+        closing.accounted(found, accepted, refused, _intensities(store, made)),
         closing.overlap(proof),
         recorded,
         closing.marks(store.get_json(made["refine"]["marks"]), len(sets["synthetic"])),

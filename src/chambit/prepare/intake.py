@@ -20,6 +20,7 @@ from chambit.core.store import Store
 from chambit.images import imageset, readers
 from chambit.images.image import Image
 from chambit.images.readers import npz
+from chambit.prepare import intensities
 from chambit.prepare.labels import some
 from chambit.prepare.listing import Entry, Source, Survey, files, inputs_digest, survey
 
@@ -69,7 +70,8 @@ def take_in(context: Context, source: Source, rules: Rules, *, prefix: str) -> d
     Returns:
         `images`: digest of the table of accepted images (`imageset.COLUMNS`, then `file`, `bits` of the
         source, `subject_known`, and every free column as text); `refused`: digest of a table of `file`,
-        `reason` and `remedy`.
+        `reason` and `remedy`; `intensities`: digest of what was done to grey levels and sizes, see
+        `intensities.counted`.
 
     Raises:
         InputError: when nothing can be accepted, most images are coloured, or the listing has problems.
@@ -80,13 +82,18 @@ def take_in(context: Context, source: Source, rules: Rules, *, prefix: str) -> d
     entries = [entry for entry in found.entries if not entry.refused]
     tasks = _tasks(entries, source, rules, context.scratch)
     sizes = {key: len(task.entries) for key, task in tasks.items()}
+    size = next(iter(tasks.values())).size if tasks else (1, 1)
     made = context.map(_take_chunk, tasks, unit="files", sizes=sizes)
     records = [record for key in made for record in context.store.get_json(made[key])]
     _check_cohort(records)
     accepted = _deep(context, [record for record in records if record["state"] == "accepted"])
     _refuse_copies(accepted)
     up_front = [_refused(entry.name, entry.refused, entry.remedy) for entry in found.entries if entry.refused]
-    return _put(context, [*records, *up_front], [entry.name for entry in found.entries], prefix)
+    outputs = _put(context, [*records, *up_front], [entry.name for entry in found.entries], prefix)
+    working = 16 if any(record["bits"] > 8 for record in accepted) else 8
+    kept = [record for record in accepted if record["state"] == "accepted"]
+    rows = intensities.counted(kept, size, working)
+    return outputs | {"intensities": context.store.put_json(rows)}
 
 
 def check_classes(table: pl.DataFrame, minimum: int) -> list[Problem]:
@@ -193,6 +200,8 @@ def _looked_at(entry: Entry, image: Image, sixteen: bool, task: _Task) -> dict[s
         "subject_known": bool(subject),
         "label": entry.label or task.class_names.get(image.label, image.label),
         "bits": image.white.bit_length(),
+        "shown": image.shown,
+        **intensities.of_image(image.pixels, image.white.bit_length()),
         "fields": {**image.fields, **entry.fields},
     }
 
@@ -296,17 +305,18 @@ def _put(context: Context, records: Sequence[dict[str, Any]], order: Sequence[st
     refused = [record for record in ordered if record["state"] != "accepted"]
     if not accepted:
         raise InputError("Every file was refused.", _problems(refused))
-    free = sorted({name for record in accepted for name in record["fields"]})
+    names = [*imageset.COLUMNS, "file", "bits", "subject_known"]
+    free = sorted({name for record in accepted for name in record["fields"]} - set(names))
+    # last what the labels file says: a column of its may be called like something that is noted of a file here
     rows = [
-        {name: record["fields"].get(name, "") for name in free} | {"id": f"{prefix}{number:06d}"} | record
+        record | {"id": f"{prefix}{number:06d}"} | {name: record["fields"].get(name, "") for name in free}
         for number, record in enumerate(accepted)
     ]
     for row in rows:
         if not row["subject_known"]:
             # not the file's name: two folders that number their files alike would seem to share patients
             row["subject"] = row["id"]
-    names = [*imageset.COLUMNS, "file", "bits", "subject_known"]
-    columns = [*names, *(name for name in free if name not in names)]
+    columns = [*names, *free]
     kinds = {"row": pl.Int64, "bits": pl.Int64, "subject_known": pl.Boolean}
     schema = {name: kinds.get(name, pl.String) for name in columns}
     table = pl.DataFrame({name: [row[name] for row in rows] for name in columns}, schema=schema)

@@ -8,7 +8,7 @@ patient's data.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,8 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
                 raise refusal(path, f"photometric interpretation '{kind[:16]}' is not supported", _AGAIN)
             stored = _decoded(path, data)
             pixels, white = _grey(path, data, stored) if kind in _GREY else (_colour(data, stored), 255)
-            image = Image(pixels, white, _spacing(data), _text(data, "PatientID"), "", _fields(data))
+            shown = _how(data) if kind in _GREY else "whole range"
+            image = Image(pixels, white, _spacing(data), _text(data, "PatientID"), "", _fields(data), shown)
         except InputError:
             raise
         except MemoryError:
@@ -198,6 +199,22 @@ def _windowed(data: Any) -> bool:
     if data.get("VOILUTSequence"):
         return True
     return data.get("WindowCenter") not in (None, "") and data.get("WindowWidth") not in (None, "")
+
+
+def _how(data: Any) -> str:
+    """How stored values became brightness, see `Image.shown`; of several windows the first is used."""
+    inverted = str(data.PhotometricInterpretation) == "MONOCHROME1"
+    if data.get("VOILUTSequence") or (data.get("ModalityLUTSequence") and not _windowed(data)):
+        way = "lookup table"
+    elif _windowed(data):
+        center, width = (
+            value[0] if isinstance(value, Sequence) else value for value in (data.WindowCenter, data.WindowWidth)
+        )
+        way = f"window {float(center):g}/{float(width):g}"
+    else:
+        # a rescale alone only changes the unit, and turns the scale around when its slope is negative
+        way, inverted = "whole range", inverted != (_number(data, "RescaleSlope", 1.0) < 0)
+    return way + (", inverted" if inverted else "")
 
 
 def _modality(data: Any, stored: np.ndarray) -> np.ndarray:

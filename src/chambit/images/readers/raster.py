@@ -60,6 +60,7 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
                 rawmode = _rawmode(opened)
                 opened.load()
                 pixels, white = _pixels(path, opened, rawmode)
+                shown = "whole range, inverted" if _inverted(opened) else "whole range"
     except (Pillow.DecompressionBombError, MemoryError):
         raise refusal(path, "more than 178 million pixels", "cut or reduce it first") from None
     except UnidentifiedImageError:
@@ -68,7 +69,7 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
         raise
     except Exception as error:  # Pillow answers damaged files with many kinds of exception
         raise refusal(path, f"damaged or truncated ({str(error)[:80] or type(error).__name__})", _AGAIN) from error
-    yield "", Image(pixels, white)
+    yield "", Image(pixels, white, shown=shown)
 
 
 def _check_before(path: Path, opened: Any) -> None:
@@ -87,19 +88,22 @@ def _rawmode(opened: Any) -> str:
     return str(args if isinstance(args, str) else next(iter(args or [""])))
 
 
+def _inverted(opened: Any) -> bool:
+    return bool(opened.format == "TIFF" and opened.tag_v2.get(262, 1) == _WHITE_IS_ZERO)
+
+
 def _pixels(path: Path, opened: Any, rawmode: str) -> tuple[np.ndarray, int]:
     from PIL import ImageOps
 
     if ";16" in rawmode and not opened.mode.startswith("I;16"):
         remedy = "save it as 16-bit grey, or as 8-bit"
         raise refusal(path, "16-bit colour, of which half the bits would be lost", remedy)
-    inverted = opened.format == "TIFF" and opened.tag_v2.get(262, 1) == _WHITE_IS_ZERO
     upright = ImageOps.exif_transpose(opened)
     if upright.mode.startswith("I;16"):
         white = 4095 if rawmode.startswith("I;12") else 65535
         pixels = np.asarray(upright).astype(np.uint16)
         # Pillow turns white-is-zero around for 8 bits but not for 16.
-        return (white - pixels if inverted else pixels), white
+        return (white - pixels if _inverted(opened) else pixels), white
     if upright.has_transparency_data:
         rgba = np.asarray(upright.convert("RGBA"))
         if (rgba[:, :, 3] < 255).any():

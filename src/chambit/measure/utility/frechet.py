@@ -24,6 +24,8 @@ from chambit.measure.similarity import Estimate, Sides
 
 version = "3"
 QUANTITIES = {"distance": "lower", "infinite": "lower"}
+WIDE, FEW = 512, 10
+"""Beyond so many features, where a distance takes a second, no more than so many groups: 55 distances and not 210."""
 
 
 class Options(similarity.Options):
@@ -76,6 +78,7 @@ def measure(exam: Examination, options: Options) -> Result:
 
 def estimates(sides: Sides, blocks: int, level: float, rng: np.random.Generator) -> dict[str, Estimate]:
     """Distance and corrected distance of two sides, with intervals by the jackknife over groups of subjects."""
+    blocks = min(blocks, FEW) if sides.real.shape[1] > WIDE else blocks
     a = interval.groups(sides.owners, blocks, rng)
     b = interval.groups(sides.makers, blocks, rng)
 

@@ -39,7 +39,7 @@ def families() -> dict[str, np.ndarray]:
     """Family -> columns of the features used here.
 
     >>> sorted(families())[:2]
-    ['histogram', 'intensity']
+    ['glcm', 'glrlm']
     """
     names = [name.split("/")[1] for name in radiomics.FEATURES] + ["spectrum"] * power.BANDS
     return {family: np.flatnonzero(np.array(names) == family) for family in dict.fromkeys(names)}
