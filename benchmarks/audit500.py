@@ -3,11 +3,13 @@
 Draws phantom patients, writes 500 real and 500 synthetic radiographs as PNG into two folders, and runs `chambit audit
 --real REAL --synthetic SYNTHETIC` as a user would, in a process of its own, without a network (the offline guard is in
 force). The synthetic ones are phantoms of other patients, a little blurred. Prints the wall time of the whole command,
-of each step from the ledger, and the load of the machine before and after, because a time under load is not a time.
+of each step from the ledger, the processor time, and the load of the machine before and after, because a wall time
+under load is not a time.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -49,6 +51,7 @@ def main() -> None:
         command = ["audit", "--real", home / "real", "--synthetic", home / "synthetic", "--out", home / "out"]
         code = "from chambit.cli import main; main()"
         subprocess.run([sys.executable, "-c", code, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         whole, after = time.perf_counter() - began, os.getloadavg()[0]
         assert (home / "out" / "dossier.html").stat().st_size > 0
         ledger = Ledger.beside(home / "out" / "work")
@@ -59,6 +62,7 @@ def main() -> None:
     print(f"{whole - sum(steps.values()):7.2f} s  start, reading of files to be released, dossier")
     size = f"{given.images} + {given.images} PNG of {given.side} x {given.side}"
     print(f"{whole:7.2f} s  in all: {size}, {os.cpu_count()} cores, load {before:.2f} before and {after:.2f} after")
+    print(f"{used.ru_utime + used.ru_stime:7.2f} s  of processor time, all processes of the command")
 
 
 if __name__ == "__main__":
