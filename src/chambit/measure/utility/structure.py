@@ -23,7 +23,7 @@ LEAST = 20
 class Options(Frozen):
     """pairs: of strangers per side; draws: bootstrap of subjects; splits: of the band; level: of the interval."""
 
-    pairs: int = 1500
+    pairs: int = 500
     draws: int = 1000
     splits: int = 40
     level: float = 0.95
