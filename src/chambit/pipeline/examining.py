@@ -16,7 +16,10 @@ from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
 KINDS = ("chambit.measure.utility", "chambit.measure.safety")
-RATES = {"downstream": 0.17, "segmentation": 0.08, "saliency": 0.15, "copies": 100.0, "membership": 150.0}
+RATES = {
+    **{"downstream": 0.17, "refinement": 0.17, "mix": 0.3, "segmentation": 0.08, "saliency": 0.06},
+    **{"copies": 100.0, "membership": 150.0},
+}
 EXPECTED_RATE = 200.0
 
 

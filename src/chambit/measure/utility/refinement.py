@@ -39,6 +39,11 @@ class Options(Frozen):
     least_test: int = 30
     level: float = 0.95
 
+    @property
+    def trainings(self) -> int:
+        """Trainings in all, for one step of refinement."""
+        return 2 * self.seeds
+
 
 def measure(exam: Examination, options: Options) -> Result:
     """Gain of the step that gains least."""

@@ -59,6 +59,11 @@ class Options(Frozen):
     worst: int = 20
     level: float = 0.95
 
+    @property
+    def trainings(self) -> int:
+        """Trainings in all: of both arms, and one on shuffled labels."""
+        return 2 * self.seeds + 1
+
 
 def measure(exam: Examination, options: Options) -> Result:
     """Agreement and border; energy and pointing, too, where test images have masks of the finding."""
