@@ -5,9 +5,10 @@ holds the pixels), `row` (index inside it), `subject` and `label`; further colum
 uint16 with full scale 255 or 65535, one shape for the whole set.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -45,6 +46,12 @@ def chunks(count: int, size: int = BLOCK) -> Iterator[tuple[str, range]]:
     """
     for first in range(0, count, size):
         yield f"{first:08d}", range(first, min(first + size, count))
+
+
+def gathered(store: Store, places: Sequence[Sequence[Any]]) -> np.ndarray:
+    """Pixels (N, H, W) of images given by (block, row); each block is read once."""
+    kept = {block: store.get_arrays(block)["pixels"] for block in dict.fromkeys(block for block, _ in places)}
+    return np.stack([kept[block][row] for block, row in places])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 from chambit.core import digest, extensions
 from chambit.core.seeds import seed as derive
 from chambit.core.store import Store
+from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from chambit.measure import classifier, trivial
 from chambit.measure.examination import Examination
@@ -87,8 +88,7 @@ def part(images: ImageSet, classes: Sequence[str]) -> dict[str, Any]:
 
 def loaded(store: Store, given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Images float32 (N, H, W) in [0, 1] and labels int (N,) of a set given by reference."""
-    kept = {block: store.get_arrays(block)["pixels"] for block in dict.fromkeys(block for block, _ in given["places"])}
-    pixels = np.stack([kept[block][row] for block, row in given["places"]])
+    pixels = imageset.gathered(store, given["places"])
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max), np.array(given["label"])
 
 

@@ -41,8 +41,7 @@ def sets(exam: Examination, settings: trivial.Settings) -> dict[str, ImageSet]:
 
 
 def _make(store: Store, task: Mapping[str, Any]) -> str:
-    kept = {block: store.get_arrays(block)["pixels"] for block in dict.fromkeys(block for block, _ in task["places"])}
-    pixels = np.stack([kept[block][row] for block, row in task["places"]])
+    pixels = imageset.gathered(store, task["places"])
     white = np.iinfo(pixels.dtype).max
     images = pixels.astype(np.float32) / np.float32(white)
     rng = np.random.default_rng(trivial.KINDS.index(task["kind"]))

@@ -14,6 +14,7 @@ import numpy as np
 from chambit.core import digest, extensions
 from chambit.core.errors import InputError, Problem
 from chambit.core.store import Store
+from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights, check
 
@@ -128,7 +129,6 @@ def _trained(exam: "Examination", name: str) -> Weights:
 
 
 def _train(store: Store, task: Mapping[str, Any]) -> str:
-    kept = {block: store.get_arrays(block)["pixels"] for block in dict.fromkeys(block for block, _ in task["places"])}
-    pixels = np.stack([kept[block][row] for block, row in task["places"]])
+    pixels = imageset.gathered(store, task["places"])
     grey = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     return store.put_arrays(**load(task["extractor"]).train(grey, task["seed"]))
