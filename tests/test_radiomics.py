@@ -1,5 +1,7 @@
 """Radiomic features against the consensus values of the IBSI digital phantom, loops and closed forms."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -118,11 +120,22 @@ def test_pairs_and_runs_are_those_of_a_walk(step: tuple[int, int]) -> None:
 
 def test_zones_touch_at_corners_and_not_from_image_to_image() -> None:
     board = np.indices((4, 4)).sum(0) % 2 + 1
-    image, grey, size = radiomics._zones(np.stack([board, board]), 2)
+    image, grey, size = radiomics._zones(np.stack([board, board]))
     assert sorted(zip(image.tolist(), grey.tolist(), size.tolist(), strict=True)) == [
         *((0, 1, 8), (0, 2, 8)),
         *((1, 1, 8), (1, 2, 8)),
     ]
+
+
+@pytest.mark.parametrize("count", [2, 3, 32])
+def test_zones_are_those_of_labelling_each_level_alone(count: int) -> None:
+    levels = np.random.default_rng(count).integers(0, count + 1, (5, 20, 23))
+    expected = []
+    for (at, image), level in itertools.product(enumerate(levels), range(1, count + 1)):
+        labels, number = ndimage.label(image == level, np.ones((3, 3)))
+        expected += [(at, level, int((labels == zone + 1).sum())) for zone in range(number)]
+    image, grey, size = radiomics._zones(levels)
+    assert sorted(zip(image.tolist(), grey.tolist(), size.tolist(), strict=True)) == sorted(expected)
 
 
 # --- the extractor

@@ -12,7 +12,8 @@ sum variance (the cluster tendency), dissimilarity (the difference average), and
 """
 
 import numpy as np
-from scipy import ndimage
+from scipy import sparse
+from scipy.sparse import csgraph
 
 INTENSITY = (
     *("mean", "variance", "skewness", "excess_kurtosis", "median", "minimum", "p10", "p90", "maximum"),
@@ -185,23 +186,37 @@ def size_zones(levels: np.ndarray, count: int) -> np.ndarray:
         levels: grey levels int (N, H, W).
         count: how many levels there can be.
     """
-    return _of_sizes(*_zones(levels, count), (levels > 0).sum((1, 2)), count)
+    return _of_sizes(*_zones(levels), (levels > 0).sum((1, 2)), count)
 
 
-def _zones(levels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, level and size of every zone, each int (Z,)."""
-    touching = np.zeros((3, 3, 3), bool)
-    touching[1] = True  # never from one image to the next
-    found = []
-    for level in range(1, count + 1):
-        labels, number = ndimage.label(levels == level, touching)
-        at = np.flatnonzero(labels)
-        zone = labels.ravel()[at] - 1
-        image = np.zeros(number, np.int64)
-        image[zone] = at // levels[0].size
-        found.append((image, np.full(number, level), np.bincount(zone, minlength=number)))
-    image, grey, size = (np.concatenate(part) for part in zip(*found, strict=True))
-    return image, grey, size
+def _zones(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, level and size of every zone, each int (Z,).
+
+    Zones are the connected parts of a graph of the rows' runs: two runs of one level in neighbouring rows are linked
+    where they first overlap, or where they meet at a corner only.
+    """
+    begins = np.ones(levels.shape, bool)
+    begins[..., 1:] = levels[..., 1:] != levels[..., :-1]
+    run = np.cumsum(begins, dtype=np.int32).reshape(levels.shape) - 1
+    at = np.flatnonzero(begins)
+    above, below = np.s_[:, :-1], np.s_[:, 1:]
+    corner = begins[above][..., 1:] & begins[below][..., 1:]
+    links = []
+    for one, other, where in (
+        (above, below, begins[above] | begins[below]),
+        (np.s_[:, :-1, :-1], np.s_[:, 1:, 1:], corner),
+        (np.s_[:, :-1, 1:], np.s_[:, 1:, :-1], corner),
+    ):
+        alike = where & (levels[one] == levels[other])
+        links.append((run[one][alike], run[other][alike]))
+    rows, columns = (np.concatenate(part) for part in zip(*links, strict=True))
+    graph = sparse.coo_matrix((np.ones(len(rows), bool), (rows, columns)), (len(at), len(at)))
+    number, zone = csgraph.connected_components(graph, directed=False)
+    size = np.bincount(zone, np.diff(at, append=levels.size), number).astype(np.int64)
+    image, grey = np.empty(number, np.int64), np.empty(number, np.int64)
+    image[zone], grey[zone] = at // levels[0].size, levels.ravel()[at]
+    inside = grey > 0
+    return image[inside], grey[inside], size[inside]
 
 
 def _of_sizes(image: np.ndarray, grey: np.ndarray, size: np.ndarray, pixels: np.ndarray, count: int) -> np.ndarray:
