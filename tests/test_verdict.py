@@ -402,3 +402,21 @@ def test_a_required_key_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     except StudyError:
         return
     assert missing([], loaded)
+
+
+def test_files_that_a_policy_includes_are_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("name: p\ninclude: [more.yaml]\nsettings: {one: {a: 1}}\n", encoding="utf-8")
+    (tmp_path / "more.yaml").write_text("settings: {two: {b: 2}}\n", encoding="utf-8")
+    assert policy.merged(tmp_path / "p.yaml") == {"name": "p", "settings": {"one": {"a": 1}, "two": {"b": 2}}}
+    for content, said in (
+        ("settings: {one: {a: 5}}", "`settings.one` is set twice"),
+        ("rules", "not keys with values"),
+    ):
+        (tmp_path / "more.yaml").write_text(content, encoding="utf-8")
+        with pytest.raises(StudyError) as error:
+            policy.load("p.yaml", tmp_path)
+        assert error.value.problems[0].where == "more.yaml"
+        assert said in error.value.problems[0].what
+    (tmp_path / "more.yaml").unlink()
+    with pytest.raises(StudyError, match="cannot be read"):
+        policy.load("p.yaml", tmp_path)

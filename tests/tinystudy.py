@@ -89,7 +89,7 @@ def python(code: str) -> str:
 
 def write_policy(path: Path, *, copies: int = 8, membership: int = NEVER) -> Path:
     """The default policy for sets of a few dozen images; `copies` and `membership` are the smallest holdouts."""
-    raw = yaml.safe_load((policy.FOLDER / "default.yaml").read_text(encoding="utf-8"))
+    raw = policy.merged(policy.FOLDER / "default.yaml")
     raw["name"] = "tiny"
     settings = raw["settings"]
     settings["copies"] |= {"least": copies, "plants": 3, "alpha": 0.05, "alpha_small": 0.2}

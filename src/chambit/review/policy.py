@@ -57,6 +57,30 @@ class Policy(Frozen):
         return digest.of_json(self.model_dump(mode="json", by_alias=True))
 
 
+def merged(path: Path) -> Any:
+    """What a policy file says, with what the files say that it names under `include` (relative to it).
+
+    An included file holds mappings of the same names, such as `settings` and `rules`; their keys are added.
+
+    Raises:
+        OSError, yaml.YAMLError: of any of the files.
+        StudyError: two files set the same key, or one is no mapping.
+    """
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(raw, dict):
+        return raw
+    for name in raw.pop("include", ()):
+        part = yaml.safe_load((path.parent / str(name)).read_text(encoding="utf-8"))
+        for block, keys in part.items() if isinstance(part, dict) else [("the file", None)]:
+            own = raw.setdefault(block, {})
+            if not isinstance(keys, dict) or not isinstance(own, dict) or own.keys() & keys.keys():
+                twice = sorted(own.keys() & keys.keys()) if isinstance(keys, dict) and isinstance(own, dict) else []
+                what = f"`{block}.{twice[0]}` is set twice" if twice else f"`{block}` is not keys with values"
+                raise StudyError("The policy is not valid.", [Problem(str(name), what, f"mend it, or {path.name}")])
+            raw[block] = own | keys
+    return raw
+
+
 def load(name: str, beside: Path | None = None) -> Policy:
     """A built-in policy by name, or a YAML file by path (relative to `beside`).
 
@@ -67,9 +91,11 @@ def load(name: str, beside: Path | None = None) -> Policy:
     if not path.exists():
         path = (beside or Path()) / name
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        policy = Policy.model_validate(raw)
-    except OSError:
+        policy = Policy.model_validate(merged(path))
+    except OSError as error:
+        if path.is_file() and error.filename != str(path):
+            problem = Problem(str(path), f"includes {error.filename}, which cannot be read", "mend `include`")
+            raise StudyError("The policy cannot be read.", [problem]) from None
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         problem = Problem(f"policy: {name}", "there is no such policy", f"use {known}, or the path of a YAML file")
         raise StudyError("The policy cannot be read.", [problem]) from None
