@@ -14,9 +14,8 @@ import numpy as np
 from PIL import Image as Picture
 
 from chambit.images import readers
-from chambit.measure import lettering
 from chambit.phantoms import chest
-from chambit.prepare import ocr
+from chambit.prepare import lettering, ocr
 
 HEIGHTS, CONTRASTS = (8, 10, 14, 20, 28), (0.1, 0.2, 0.3, 0.5, 1.0)
 

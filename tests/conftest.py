@@ -34,6 +34,18 @@ def _once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
+def hospital(shared: Path) -> Path:
+    """A folder with originals of twelve patients (`in`), their answer key, and what `chambit prepare` made of them.
+
+    Read it, copy it, do not change it.
+    """
+    import tinyhospital
+
+    _once(shared, "hospital", lambda: tinyhospital.run_once(shared / "hospital"))
+    return shared / "hospital"
+
+
+@pytest.fixture(scope="session")
 def tiny(shared: Path) -> Path:
     """The folder of the tiny study after one run without interruption: `study.yaml`, `tiny.yaml` and `once/`.
 

@@ -185,7 +185,7 @@ def test_each_reason(cohort: Path, tmp_path: Path) -> None:
     (cohort / "half.png").write_bytes(whole[: len(whole) // 2])
     frames = [Pillow.fromarray(picture(n)) for n in (54, 55)]
     frames[0].save(cohort / "pages.tif", save_all=True, append_images=frames[1:])
-    dicom(cohort / "frames.dcm", picture(56), NumberOfFrames=2)
+    dicom(cohort / "frames.dcm", picture(56), NumberOfFrames=2, PixelData=picture(56).tobytes() * 2)
     dicom(cohort / "bare.dcm", picture(57))
     bare = pydicom.dcmread(cohort / "bare.dcm")
     del bare.PixelData

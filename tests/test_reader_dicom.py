@@ -110,7 +110,7 @@ def strip(data: pydicom.Dataset) -> pydicom.Dataset:
 
 BAD = {
     "no picture (no PixelData": {"PixelData": None},
-    "2 frames": {"NumberOfFrames": 2},
+    "do not fit the header": {"NumberOfFrames": 2},
     "lacks Rows": {"Rows": None},
     "RescaleSlope is 0": {"RescaleSlope": 0, "RescaleIntercept": 1},
     "window": {"WindowCenter": 10, "WindowWidth": 0},
@@ -168,7 +168,6 @@ def test_syntaxes_agree_on_pydicoms_own_files(name: str) -> None:
     [
         ("MR_truncated.dcm", "truncated"),
         ("rtplan.dcm", "RT Plan Storage"),
-        ("examples_ybr_color.dcm", "30 frames"),
         ("rtdose_1frame.dcm", "32 bits"),
         ("badVR.dcm", "header cannot be understood"),
         ("meta_missing_tsyntax.dcm", "no file meta"),

@@ -19,11 +19,11 @@ from imagefiles import RAMP, dicom, one, png, refused
 
 def test_every_reader_is_listed_and_meets_the_contract() -> None:
     found = extensions.listing("chambit.images.readers")
-    assert list(found) == ["dicom", "npz", "raster"]
+    assert list(found) == ["dicom", "nifti", "npz", "raster", "slide", "video"]
     for name, extension in found.items():
         module = extensions.load("chambit.images.readers", name)
         assert extension.help.endswith(".")
-        assert module.version == "1"
+        assert module.version.isdecimal()
         assert all(suffix.startswith(".") for suffix in module.SUFFIXES)
 
 
@@ -125,11 +125,7 @@ def test_truncated_at_any_point_is_refused_even_if_a_plugin_allows_it(tmp_path: 
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
-def test_several_frames_floats_transparency_and_deep_colour_are_refused(tmp_path: Path) -> None:
-    two = [Pillow.fromarray(RAMP), Pillow.fromarray(255 - RAMP)]
-    for name in ("x.tif", "x.gif", "x.png"):
-        two[0].save(tmp_path / name, save_all=True, append_images=two[1:])
-        assert "2 frames" in refused(tmp_path / name)[0]
+def test_floats_transparency_and_deep_colour_are_refused(tmp_path: Path) -> None:
     assert "float" in refused(png(tmp_path / "float.tif", RAMP.astype(np.float32)))[0]
     assert "32-bit" in refused(png(tmp_path / "long.tif", RAMP.astype(np.int32)))[0]
     clear = np.dstack([RAMP, RAMP, RAMP, RAMP])

@@ -15,9 +15,8 @@ from chambit.core.engines import processes
 from chambit.core.evidence import Verdict
 from chambit.core.steps import Context
 from chambit.images import readers
-from chambit.measure import lettering
-from chambit.measure.lettering import WORDS, Wanted
-from chambit.prepare import identifiers, ocr
+from chambit.prepare import identifiers, lettering, ocr
+from chambit.prepare.lettering import WORDS, Wanted
 from examinations import Cohort, by_key, judged, measure, patients, workplace
 from imagefiles import SHARED
 

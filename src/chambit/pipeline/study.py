@@ -1,5 +1,6 @@
 """Run or plan a whole study: cohort, making, examining, closing."""
 
+import datetime
 import os
 from collections.abc import Callable
 from functools import partial
@@ -18,14 +19,27 @@ from chambit.core.store import Store
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
 from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights
-from chambit.pipeline import candidate, closing, cohort, examining, making, plan, probing, released, variants, watching
+from chambit.pipeline import (
+    candidate,
+    closing,
+    cohort,
+    examining,
+    making,
+    plan,
+    prepared,
+    probing,
+    released,
+    variants,
+    watching,
+)
 from chambit.pipeline.plan import Estimate, Planned
-from chambit.prepare import intake, intensities
+from chambit.prepare import intake, intensities, register
 from chambit.prepare.split import proof_lines
 from chambit.review import policy as policies
 from chambit.review.policy import Policy
 
 WORK = "work"
+_ONLY_FILES = Problem("prepare", "is for `cohort.files`; phantoms need no preparation", "leave the block out")
 PURPOSE = ("text", "prohibited_uses", "recipients", "tier")
 SOURCE = {
     "hospital": ("name", "irb", "drb", "de_identification"),
@@ -82,7 +96,10 @@ def read(file: Path) -> Ready:
             problems += wrong or examining.extractor_problems(
                 f"{file}: measures.{name}", module.Options.model_validate(given), weights_of(study, file)
             )
-    for files in (study.cohort.files, study.cohort.test):
+    if study.prepare is not None:
+        wrong = prepared.problems(resolve(file, study.prepare.into), f"chambit prepare {file}")
+        problems += wrong or [] if study.cohort.files else [_ONLY_FILES]
+    for files in (None if study.prepare and problems else cohort.used(study), study.cohort.test):
         if files is not None:
             _collect(problems, partial(_listed, file, files))
     if problems or policy is None:
@@ -190,17 +207,39 @@ def estimate(ready: Ready, out: Path) -> list[Estimate]:
         workshop.close()
 
 
-def run(ready: Ready, out: Path, tell: Listener) -> closing.Closed:
-    """Run what is missing, write the files, return the verdict."""
+def obstacles(ready: Ready, day: datetime.date | None = None) -> tuple[Problem, ...]:
+    """What of the legal register would block training and release on a day (None: today)."""
+    return register.read(ready.study.source, ready.file, day or datetime.date.today()).problems
+
+
+def run(ready: Ready, out: Path, tell: Listener, day: datetime.date | None = None) -> closing.Closed:
+    """Run what is missing, write the files, return the verdict.
+
+    The legal register is asked before the first step and again before the closing, each time by the day it is then.
+
+    Args:
+        ready: the study.
+        out: the output folder.
+        tell: is told of progress.
+        day: the day to judge the register by, for tests; None is today.
+
+    Raises:
+        StudyError: an approval or a permission that the source needs does not hold.
+    """
     offline.guard()
     writable(out)
+    register.require(ready.study.source, ready.file, day or datetime.date.today())
     workshop = Workshop.at(out / WORK, engine_of(ready.study.run), tell)
     try:
         attempt = _freeze(workshop, ready)
         made = plan.run(workshop, planned(ready, out))
         sets = {role: ImageSet.load(workshop.store, key) for role, key in made["refine"].items() if role != "marks"}
+        # a run may take weeks: nothing is laid out for release on an approval that ran out meanwhile
+        lawful = register.require(ready.study.source, ready.file, day or datetime.date.today())
+        _register(workshop, ready.study)
         candidate.write(out / "candidate", sets["synthetic"])
-        return closing.close(workshop, out, made, sets, ready.policy, _facts(workshop, ready, made, sets, attempt))
+        facts = _facts(workshop, ready, made, sets, attempt, lawful)
+        return closing.close(workshop, out, made, sets, ready.policy, facts)
     finally:
         workshop.close()
 
@@ -228,8 +267,21 @@ def _freeze(workshop: Workshop, ready: Ready) -> tuple[int, str]:
     return len(frozen) + 1, date
 
 
+def _register(workshop: Workshop, study: Study) -> None:
+    """Record which register the closing relied on, where it is another than the last time."""
+    body = {"register": register.identity(study.source)}
+    recorded = workshop.ledger.events("register.held")
+    if not recorded or recorded[-1]["body"] != body:
+        workshop.ledger.add_event("register.held", body)
+
+
 def _facts(
-    workshop: Workshop, ready: Ready, made: plan.Made, sets: dict[str, ImageSet], attempt: tuple[int, str]
+    workshop: Workshop,
+    ready: Ready,
+    made: plan.Made,
+    sets: dict[str, ImageSet],
+    attempt: tuple[int, str],
+    lawful: register.Register,
 ) -> closing.Facts:
     study, store = ready.study, workshop.store
     proof = store.get_json(made["split"]["proof"])
@@ -240,7 +292,7 @@ def _facts(
         for row in store.get_table(made[name]["refused"]).to_dicts()
     ]
     korean, english = intensities.sentences(_intensities(store, made), {"cohort": "원본", "test": "시험"})
-    purpose, origin = study.purpose.model_dump(), study.source.model_dump()
+    purpose, origin = study.purpose.model_dump(), _stated_source(study)
     attached = {f"purpose.{k}": v for k, v in purpose.items() if v} | {
         f"source.{k}": v for k, v in origin.items() if v and k not in ("kind", "name")
     }
@@ -257,12 +309,18 @@ def _facts(
         produced=attempt[1],
         attached=attached,
         facts=_key_facts(ready, sets) | {"intensities": english},
-        records=_records(workshop, ready, made, sets, proof, len(refused)),
+        records=_records(workshop, ready, made, sets, proof, len(refused), lawful),
         refused=refused,
         proof=proof_lines(proof),
         counts=closing.counts(sets),
         korean={english: korean},
     )
+
+
+def _stated_source(study: Study) -> dict[str, str]:
+    """The statements on the source, those made from the register included."""
+    fields = study.source.model_dump(exclude={"approvals", "permissions"})
+    return fields | register.statements(study.source)
 
 
 def _intensities(store: Store, made: plan.Made) -> dict[str, Any]:
@@ -278,6 +336,7 @@ def _records(
     sets: dict[str, ImageSet],
     proof: dict[str, Any],
     refused: int,
+    lawful: register.Register,
 ) -> list[Finding]:
     study, store = ready.study, workshop.store
     intakes = [made[name] for name in ("intake", "intake test") if name in made]
@@ -294,7 +353,9 @@ def _records(
     )
     return [
         closing.stated("purpose", study.purpose.model_dump(), PURPOSE),
-        closing.stated("source", study.source.model_dump(), SOURCE[study.source.kind]),
+        closing.stated("source", _stated_source(study), SOURCE[study.source.kind]),
+        register.finding(lawful),
+        *(prepared.recorded(resolve(ready.file, study.prepare.into)) if study.prepare else ()),
         closing.accounted(found, accepted, refused, _intensities(store, made)),
         closing.overlap(proof),
         recorded,

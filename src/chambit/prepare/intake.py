@@ -6,8 +6,8 @@ how deep it is, and which images are copies of each other is decided over all fi
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import polars as pl
 from chambit.core.errors import InputError, Problem
 from chambit.core.steps import Context
 from chambit.core.store import Store
-from chambit.images import imageset, readers
+from chambit.images import imageset
 from chambit.images.image import Image
 from chambit.images.readers import npz
-from chambit.prepare import intensities
-from chambit.prepare.labels import some
+from chambit.prepare import intensities, joining, opening
 from chambit.prepare.listing import Entry, Source, Survey, files, inputs_digest, survey
+from chambit.prepare.opening import Opened, Rules
 
 __all__ = [
     "Entry",
@@ -38,31 +38,16 @@ __all__ = [
 
 FIRST = 64  # readable files that are looked at to find the common size
 LONGEST = 128  # pixels of the longer side when no size is given
-REFUSED = {"file": pl.String, "reason": pl.String, "remedy": pl.String}
+MANY = 32  # files in a chunk where each may hold a whole film: little is lost when a run is killed
 _SHALLOW = 4095  # a 16-bit file that stays below this was written with 12 bits or fewer
-_COLOUR = "save it as grey if the colour means nothing"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What accepted images must be.
-
-    Attributes:
-        size: rows and columns of the result. None takes the most common size of the first 64 readable files;
-            where its longer side is above 128 pixels, all are reduced alike so that it is 128.
-        resize: whether images of another size are resized (averaged over the area) or refused. Proportions
-            are not kept when they differ.
-    """
-
-    size: tuple[int, int] | None = None
-    resize: bool = False
+_COLOUR = "save it as grey, or set `colour: grey` in the study, if the colour means nothing"
 
 
 def take_in(context: Context, source: Source, rules: Rules, *, prefix: str) -> dict[str, str]:
     """The body of a step that takes images in.
 
     Args:
-        context: the step's context; files are read in chunks of 256.
+        context: the step's context; files are read in chunks of 256, of 32 where all frames of films are taken.
         source: where the images are.
         rules: what they must be.
         prefix: begins each id; six digits follow that count the accepted images in listing order.
@@ -71,7 +56,7 @@ def take_in(context: Context, source: Source, rules: Rules, *, prefix: str) -> d
         `images`: digest of the table of accepted images (`imageset.COLUMNS`, then `file`, `bits` of the
         source, `subject_known`, and every free column as text); `refused`: digest of a table of `file`,
         `reason` and `remedy`; `intensities`: digest of what was done to grey levels and sizes, see
-        `intensities.counted`.
+        `intensities.counted`; `accounts`: digest of the number of files and of images, see `joining.Accounts`.
 
     Raises:
         InputError: when nothing can be accepted, most images are coloured, or the listing has problems.
@@ -84,15 +69,13 @@ def take_in(context: Context, source: Source, rules: Rules, *, prefix: str) -> d
     sizes = {key: len(task.entries) for key, task in tasks.items()}
     size = next(iter(tasks.values())).size if tasks else (1, 1)
     made = context.map(_take_chunk, tasks, unit="files", sizes=sizes)
-    records = [record for key in made for record in context.store.get_json(made[key])]
-    _check_cohort(records)
-    accepted = _deep(context, [record for record in records if record["state"] == "accepted"])
-    _refuse_copies(accepted)
-    up_front = [_refused(entry.name, entry.refused, entry.remedy) for entry in found.entries if entry.refused]
-    outputs = _put(context, [*records, *up_front], [entry.name for entry in found.entries], prefix)
-    working = 16 if any(record["bits"] > 8 for record in accepted) else 8
-    kept = [record for record in accepted if record["state"] == "accepted"]
-    rows = intensities.counted(kept, size, working)
+    looked = joining.joined(context.store, made.values())
+    joining.check_cohort(looked, _COLOUR)
+    looked = joining.copies_refused(joining.deepened(context, looked))
+    outputs = joining.put(context, looked, found.entries, prefix)
+    kept = looked.filter(state="accepted")
+    working = 16 if (kept["bits"] > 8).any() else 8
+    rows = intensities.counted(joining.kinds(kept), size, working)
     return outputs | {"intensities": context.store.put_json(rows)}
 
 
@@ -116,98 +99,102 @@ class _Task:
     unpacked: Mapping[str, Path]
     native: tuple[int, int]
     size: tuple[int, int]
-    resize: bool
+    rules: Rules
     class_names: Mapping[str, str]
+
+
+@dataclass
+class _Blocks:
+    """Pixels of accepted images on their way to the store: a block per depth is put when it is full."""
+
+    store: Store
+    waiting: dict[str, list[tuple[dict[str, Any], np.ndarray]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, record: dict[str, Any], pixels: np.ndarray) -> None:
+        """Keep one image; `block`, `row` and `sha256` are written to its record when its block is put."""
+        kind = pixels.dtype.str
+        self.waiting[kind].append((record, pixels))
+        if len(self.waiting[kind]) == imageset.BLOCK:
+            self._put(kind)
+
+    def end(self) -> None:
+        """Put what is left."""
+        for kind in list(self.waiting):
+            self._put(kind)
+
+    def _put(self, kind: str) -> None:
+        records, arrays = zip(*self.waiting.pop(kind), strict=True)
+        block, digests = imageset.put_block(self.store, np.stack(arrays))
+        for row, (record, sha) in enumerate(zip(records, digests, strict=True)):
+            record.update(block=block, row=row, sha256=sha)
 
 
 def _tasks(entries: Sequence[Entry], source: Source, rules: Rules, scratch: Path) -> dict[str, _Task]:
     parts = dict.fromkeys(entry.part for entry in entries if entry.index >= 0)
     unpacked = {part: npz.unpack(source.path, part, scratch) for part in parts}
-    native, size = (rules.size, rules.size) if rules.size else _common_size(entries, unpacked)
+    native, size = (rules.size, rules.size) if rules.size else _common_size(entries, unpacked, rules)
+    names = dict(source.class_names)
     return {
-        key: _Task([entries[at] for at in chunk], unpacked, native, size, rules.resize, dict(source.class_names))
-        for key, chunk in imageset.chunks(len(entries))
+        key: _Task([entries[at] for at in chunk], unpacked, native, size, rules, names)
+        for key, chunk in imageset.chunks(len(entries), MANY if rules.frames == "all" else imageset.BLOCK)
     }
 
 
 def _take_chunk(store: Store, task: _Task) -> str:
-    """Look at up to 256 files alone; keeps their pixels in a block per depth and one JSON record for each."""
+    """Look at some files alone; keeps their pixels in blocks and one JSON record for each image."""
     records: list[dict[str, Any]] = []
-    kept: dict[str, list[np.ndarray]] = defaultdict(list)
-    owners: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry, opened in _opened(task.entries, task.unpacked):
-        if isinstance(opened, InputError):
-            record = _refused(entry.name, opened.problems[0].what, opened.problems[0].remedy)
-        else:
-            image, sixteen = opened
-            record = _looked_at(entry, image, sixteen, task)
-            if record["state"] == "accepted":
-                pixels = _working(image, task.size)
-                kept[pixels.dtype.str].append(pixels)
-                owners[pixels.dtype.str].append(record)
-        records.append(record)
-    for depth, arrays in kept.items():
-        block, digests = imageset.put_block(store, np.stack(arrays))
-        for row, (record, sha) in enumerate(zip(owners[depth], digests, strict=True)):
-            record.update(block=block, row=row, sha256=sha)
+    blocks, stacks = _Blocks(store), _stacks(task.unpacked)
+    for entry in task.entries:
+        taken: list[dict[str, Any]] = []
+        try:
+            for opened in opening.images(entry, stacks, task.rules):
+                record = _looked_at(entry, opened, task)
+                taken.append(record)
+                if record["state"] == "accepted":
+                    blocks.add(record, _working(opened.image, task.size))
+        except InputError as error:
+            # a film that breaks off is refused as a whole: its first frames alone would pass for all of it
+            taken = [joining.refused(entry.name, error.problems[0].what, error.problems[0].remedy)]
+        records += joining.of_file(entry.name, taken)
+    blocks.end()
     return store.put_json(records)
 
 
-def _opened(
-    entries: Sequence[Entry], unpacked: Mapping[str, Path]
-) -> Iterator[tuple[Entry, tuple[Image, bool] | InputError]]:
-    """Yield each entry with (its image, whether it is a 16-bit raster file), or with the error instead."""
-    arrays = {part: np.load(path, mmap_mode="r", allow_pickle=False) for part, path in unpacked.items()}
-    for entry in entries:
-        try:
-            if entry.index >= 0:
-                yield entry, (Image(np.array(arrays[entry.part][entry.index]), 255), False)
-                continue
-            name, reader = readers.find(entry.path)
-            if name == "npz":
-                remedy = "name the .npz itself as the source of a study"
-                raise readers.refusal(entry.path, "an archive of many images inside a folder", remedy)
-            images = [image for _, image in reader.read(entry.path)]
-            if len(images) != 1:
-                raise readers.refusal(entry.path, f"holds {len(images)} images", "save each as a file of its own")
-            yield entry, (images[0], name == "raster" and images[0].white == 65535)
-        except InputError as error:
-            yield entry, error
+def _stacks(unpacked: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    return {part: np.load(path, mmap_mode="r", allow_pickle=False) for part, path in unpacked.items()}
 
 
-def _looked_at(entry: Entry, image: Image, sixteen: bool, task: _Task) -> dict[str, Any]:
+def _looked_at(entry: Entry, opened: Opened, task: _Task) -> dict[str, Any]:
     """The record of one readable image: accepted, coloured, or refused."""
+    image = opened.image
     shape, top = image.pixels.shape[:2], int(image.pixels.max())
     record: dict[str, Any] | None = None
     if image.colour:
-        record = _refused(entry.name, "a colour image among grey ones", _COLOUR) | {"state": "colour"}
+        record = joining.refused(opened.name, "a colour image among grey ones", _COLOUR) | {"state": "colour"}
     elif int(image.pixels.min()) == top:
-        record = _refused(entry.name, f"blank: every pixel is {top}", "export it again, or leave it out")
-    elif sixteen and top <= _SHALLOW:
+        record = joining.refused(opened.name, f"blank: every pixel is {top}", "export it again, or leave it out")
+    elif opened.sixteen and top <= _SHALLOW:
         what = f"16-bit file that uses only {top.bit_length()} bits: full brightness unknown"
-        record = _refused(entry.name, what, "save it full-scale or as DICOM")
-    elif shape != tuple(task.native) and not task.resize:
+        record = joining.refused(opened.name, what, "save it full-scale or as DICOM")
+    elif shape != tuple(task.native) and not task.rules.resize:
         what = f"wrong size: {shape[0]} x {shape[1]} (rows x columns), not {task.native[0]} x {task.native[1]}"
-        record = _refused(entry.name, what, "allow resizing in the study, or leave it out")
+        record = joining.refused(opened.name, what, "allow resizing in the study, or leave it out")
     if record is not None:
         return record | {"read": True}
     subject = entry.subject or image.subject
+    frame = {"frame": "".join((entry.frame, f"[{opened.frame}]" if entry.frame and opened.frame else opened.frame))}
     return {
-        "file": entry.name,
+        "file": opened.name,
         "state": "accepted",
         "read": True,
-        "subject": subject or entry.name,
+        "subject": subject,
         "subject_known": bool(subject),
         "label": entry.label or task.class_names.get(image.label, image.label),
         "bits": image.white.bit_length(),
         "shown": image.shown,
         **intensities.of_image(image.pixels, image.white.bit_length()),
-        "fields": {**image.fields, **entry.fields},
+        "fields": {**image.fields, **(frame if frame["frame"] else {}), **entry.fields},
     }
-
-
-def _refused(file: str, reason: str, remedy: str) -> dict[str, Any]:
-    return {"file": file, "state": "refused", "read": False, "reason": reason, "remedy": remedy}
 
 
 def _working(image: Image, size: tuple[int, int]) -> np.ndarray:
@@ -227,13 +214,18 @@ def _working(image: Image, size: tuple[int, int]) -> np.ndarray:
     return np.clip(scaled, 0, full).astype(np.uint8 if full == 255 else np.uint16)
 
 
-def _common_size(entries: Sequence[Entry], unpacked: Mapping[str, Path]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The most common size of the first 64 readable images, and it with its longer side at most 128."""
+def _common_size(
+    entries: Sequence[Entry], unpacked: Mapping[str, Path], rules: Rules
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The most common size of the first 64 readable files (by their first image), and it reduced to at most 128."""
     sizes: Counter[tuple[int, int]] = Counter()
-    for _, opened in _opened(entries, unpacked):
-        if not isinstance(opened, InputError):
-            height, width = opened[0].pixels.shape[:2]
-            sizes[height, width] += 1
+    stacks = _stacks(unpacked)
+    for entry in entries:
+        try:
+            height, width = next(iter(opening.images(entry, stacks, rules))).image.pixels.shape[:2]
+        except InputError:
+            continue  # why it is refused is said when its chunk is taken in
+        sizes[height, width] += 1
         if sizes.total() == FIRST:
             break
     if not sizes:
@@ -241,85 +233,3 @@ def _common_size(entries: Sequence[Entry], unpacked: Mapping[str, Path]) -> tupl
     native = max(sizes, key=lambda size: (sizes[size], size))
     scale = min(1.0, LONGEST / max(native))
     return native, (max(1, round(native[0] * scale)), max(1, round(native[1] * scale)))
-
-
-def _check_cohort(records: Sequence[Mapping[str, Any]]) -> None:
-    """Stop when nothing is readable, or most of what is readable is coloured."""
-    readable = [record for record in records if record["read"]]
-    coloured = [record for record in records if record["state"] == "colour"]
-    if not readable:
-        raise InputError("None of the files can be read as an image.", _problems(records))
-    if 2 * len(coloured) > len(readable):
-        what = f"{len(coloured)} of {len(readable)} readable images are coloured"
-        raise InputError("Colour cohorts are not supported yet.", [Problem("images", what, _COLOUR)])
-
-
-def _problems(records: Sequence[Mapping[str, Any]]) -> list[Problem]:
-    refused = [record for record in records if "reason" in record]
-    return some([Problem(record["file"], record["reason"], record["remedy"]) for record in refused], "files")
-
-
-def _deep(context: Context, accepted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Bring every block to 16 bits as soon as one image has more than 8; the records are changed in place."""
-    shallow = {record["block"]: record["block"] for record in accepted if record["bits"] <= 8}
-    if not shallow or all(record["bits"] <= 8 for record in accepted):
-        return accepted
-    made = context.map(_deepen, {f"deep {block}": block for block in shallow}, unit="blocks")
-    deepened = {block: context.store.get_json(made[f"deep {block}"]) for block in shallow}
-    for record in accepted:
-        if record["block"] in deepened:
-            new = deepened[record["block"]]
-            record.update(block=new["block"], sha256=new["sha256"][record["row"]])
-    return accepted
-
-
-def _deepen(store: Store, block: str) -> str:
-    # 255 * 257 = 65535: brightness in [0, 1] stays exactly the same.
-    block, digests = imageset.put_block(store, store.get_arrays(block)["pixels"].astype(np.uint16) * np.uint16(257))
-    return store.put_json({"block": block, "sha256": digests})
-
-
-def _refuse_copies(accepted: list[dict[str, Any]]) -> None:
-    """Refuse all but the first of images with equal pixels, and all of them when their labels differ."""
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in accepted:
-        groups[record["sha256"]].append(record)
-    for group in groups.values():
-        first, alike = group[0], len({record["label"] for record in group}) == 1
-        for at, record in enumerate(group):
-            if not alike:
-                unlike = next(other for other in group if other["label"] != record["label"])
-                labels = f"labelled '{record['label']}', the other '{unlike['label']}'"
-                what, remedy = f"same pixels as {unlike['file']}, but {labels}", "find out which is right"
-                record.update(_refused(record["file"], what, f"{remedy} and remove the other file"))
-            elif at > 0:
-                whose = "" if record["subject"] == first["subject"] else ", under another subject"
-                what = f"exact copy of {first['file']} (same pixels){whose}"
-                record.update(_refused(record["file"], what, "remove one of the two"))
-
-
-def _put(context: Context, records: Sequence[dict[str, Any]], order: Sequence[str], prefix: str) -> dict[str, str]:
-    place = {name: at for at, name in enumerate(order)}
-    ordered = sorted(records, key=lambda record: place[record["file"]])
-    accepted = [record for record in ordered if record["state"] == "accepted"]
-    refused = [record for record in ordered if record["state"] != "accepted"]
-    if not accepted:
-        raise InputError("Every file was refused.", _problems(refused))
-    names = [*imageset.COLUMNS, "file", "bits", "subject_known"]
-    free = sorted({name for record in accepted for name in record["fields"]} - set(names))
-    # last what the labels file says: a column of its may be called like something that is noted of a file here
-    rows = [
-        record | {"id": f"{prefix}{number:06d}"} | {name: record["fields"].get(name, "") for name in free}
-        for number, record in enumerate(accepted)
-    ]
-    for row in rows:
-        if not row["subject_known"]:
-            # not the file's name: two folders that number their files alike would seem to share patients
-            row["subject"] = row["id"]
-    columns = [*names, *free]
-    kinds = {"row": pl.Int64, "bits": pl.Int64, "subject_known": pl.Boolean}
-    schema = {name: kinds.get(name, pl.String) for name in columns}
-    table = pl.DataFrame({name: [row[name] for row in rows] for name in columns}, schema=schema)
-    lines = pl.DataFrame({name: [record[name] for record in refused] for name in REFUSED}, schema=REFUSED)
-    context.note(f"{len(accepted):,} images are accepted, {len(refused):,} files are refused.")
-    return {"images": context.store.put_table(table), "refused": context.store.put_table(lines)}

@@ -5,7 +5,7 @@ inversion, averaging to another size (clean-fid, arXiv:2104.11222, for resizing)
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,12 @@ def of_image(pixels: np.ndarray, bits: int) -> dict[str, Any]:
     return {"native": list(pixels.shape[:2]), "used": int(pixels.max()).bit_length(), "empty": min(empty, bits)}
 
 
-def counted(accepted: Sequence[Mapping[str, Any]], size: tuple[int, int], working: int) -> list[dict[str, Any]]:
+def counted(accepted: Iterable[Mapping[str, Any]], size: tuple[int, int], working: int) -> list[dict[str, Any]]:
     """One row for each depth and way of showing, plain JSON values.
 
     Args:
-        accepted: records of accepted images: `bits`, `shown` and what `of_image` says.
+        accepted: records of accepted images: `bits`, `shown`, what `of_image` says, and `images` where one record
+            stands for several.
         size: rows and columns they were brought to.
         working: bits they were brought to, 8 or 16.
 
@@ -46,8 +47,14 @@ def counted(accepted: Sequence[Mapping[str, Any]], size: tuple[int, int], workin
         groups[record["bits"], _way(record["shown"])[0]].append(record)
     rows = []
     for (bits, way), group in sorted(groups.items()):
-        windows = Counter(window for record in group if (window := _way(record["shown"])[1]))
-        sizes = Counter(tuple(record["native"]) for record in group if tuple(record["native"]) != tuple(size))
+        windows: Counter[str] = Counter()
+        sizes: Counter[tuple[int, ...]] = Counter()
+        for record in group:
+            windows[_way(record["shown"])[1]] += record.get("images", 1)
+            sizes[tuple(record["native"])] += record.get("images", 1)
+        images = sizes.total()
+        windows.pop("", None)
+        sizes.pop(tuple(size), None)
         rows.append(
             {
                 "bits": bits,
@@ -57,7 +64,7 @@ def counted(accepted: Sequence[Mapping[str, Any]], size: tuple[int, int], workin
                 "shown": way,
                 "windows": [window for window, _ in _common(windows)],
                 "different_windows": len(windows),
-                "images": len(group),
+                "images": images,
                 "resized": sizes.total(),
                 "sizes": [_size(native) for native, _ in _common(sizes)],
                 "different_sizes": len(sizes),
@@ -82,7 +89,7 @@ def sentences(rows: Mapping[str, Sequence[Mapping[str, Any]]], korean: Mapping[s
 def _way(shown: str) -> tuple[str, str]:
     """`window 40/400, inverted` as (`window, inverted`, `40/400`): the numbers differ from file to file."""
     first, comma, rest = shown.partition(", ")
-    way, _, numbers = first.partition(" ") if first.startswith("window ") else (first, "", "")
+    way, _, numbers = first.partition(" ") if first.startswith(("window ", "range ")) else (first, "", "")
     return way + comma + rest, numbers
 
 
@@ -109,7 +116,14 @@ def _english(row: Mapping[str, Any]) -> str:
 
 
 def _korean(row: Mapping[str, Any]) -> str:
-    ways = {"whole range": "전체 범위", "window": "창 설정", "lookup table": "변환표", "inverted": "반전"}
+    ways = {
+        "whole range": "전체 범위",
+        "range": "값의 범위",
+        "window": "창 설정",
+        "lookup table": "변환표",
+        "inverted": "반전",
+        "luminance": "휘도",
+    }
     way = ", ".join(ways.get(part, part) for part in row["shown"].split(", "))
     text = f"{row['bits']}비트 {row['images']:,}장, 표시 {way}"
     text += _windows(row, "가지")

@@ -5,11 +5,15 @@ or named in the column `mask`) are not images of the cohort: they are counted as
 """
 
 import os
+import re
+import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from chambit.core import digest
 from chambit.core.errors import InputError, Problem
@@ -34,6 +38,9 @@ class Source:
             sub-folder.
         class_names: other names for labels, for example `{"0": "normal"}`.
         others: folders that the same labels file speaks of as well; its rows for them are no mistakes here.
+        subjects: `file`, or `folder` where each folder below that of the class holds the pictures of one subject in
+            their natural order (time-lapse): its name is the subject, and the column `frame` the position in it. Two
+            folders of one name in two classes are one subject, so that no person can get into two parts.
     """
 
     path: Path
@@ -41,14 +48,19 @@ class Source:
     labels: Path | None = None
     class_names: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Path, ...] = ()
+    subjects: Literal["file", "folder"] = "file"
 
 
-@dataclass(frozen=True)
+_NOTHING: Mapping[str, str] = {}  # shared by all entries without free columns: a million empty ones are not free
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image to take in.
 
     Attributes:
-        path: the file.
+        root: the folder that is taken in, or that the file lies in.
+        at: its path below that, as the file system spells it.
         name: its path below the folder with `/`, or `train[17]` in an .npz; unique.
         subject: who it shows, or "" while only the file itself can tell.
         label: what is to be seen, renamed by `class_names`; may be "".
@@ -57,17 +69,25 @@ class Entry:
         part: the part of an .npz, or "".
         refused: why it is refused before it is opened, or "".
         remedy: what to do about that.
+        frame: position among the pictures of its subject's folder, from "0"; "" where folders are no subjects.
     """
 
-    path: Path
+    root: Path
+    at: str
     name: str
     subject: str = ""
     label: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     index: int = -1
     part: str = ""
     refused: str = ""
     remedy: str = ""
+    frame: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file; made when it is asked for, since a path takes as much memory as all the rest."""
+        return self.root / self.at
 
 
 @dataclass(frozen=True)
@@ -106,10 +126,15 @@ def survey(source: Source) -> Survey:
     if table is not None:
         found, beside, wrong = _labelled(table, path, found, beside, source.others)
         problems += wrong
+    if source.subjects == "folder":
+        found, wrong = _by_folder(found, path, table)
+        problems += wrong
     if problems:
         raise InputError(f"{path} cannot be taken in.", problems)
     names = source.class_names
-    renamed = (replace(entry, label=names.get(entry.label, entry.label)) for entry in _masked(found, beside))
+    renamed = (
+        replace(entry, label=names[entry.label]) if entry.label in names else entry for entry in _masked(found, beside)
+    )
     return Survey(tuple(renamed), len(beside))
 
 
@@ -146,20 +171,25 @@ def _folder(path: Path) -> tuple[list[Entry], list[str], list[Problem]]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        data = {name[: -len(".mrxs")] for name in names if name.lower().endswith(".mrxs")}
+        for name in sorted(data & set(folders)):  # the data of a MIRAX slide lie in a folder beside it
+            inside = (file for file in Path(here, name).rglob("*") if file.is_file())
+            beside += [_readable(file.relative_to(path).as_posix()) for file in inside]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in data)
         for file in names:
-            name = _readable(Path(here, file).relative_to(path).as_posix())
+            at = Path(here, file).relative_to(path).as_posix()
+            name = at if at.isascii() else _readable(at)
             if file.startswith(".") or file.lower().endswith(BESIDE):
                 beside.append(name)
             else:
                 label = name.split("/", 1)[0] if "/" in name else ""
-                entries.append(Entry(Path(here, file), name, label=label))
+                entries.append(Entry(path, at, name, label=sys.intern(label)))
     problems = [Problem(str(error.filename), f"cannot be opened ({error.strerror})") for error in unread]
     if not entries and not problems:
         raise _stop(Problem(str(path), "the folder holds no images", "give the folder that holds the images"))
     if entries and not any(_is_image(entry.path) for entry in entries):
         what = f"none of its {len(entries)} files is an image"
-        raise _stop(Problem(str(path), what, "give a folder of DICOM, PNG, JPEG, TIFF or BMP files, or an .npz"))
+        raise _stop(Problem(str(path), what, "give a folder of images, films, volumes or slides, or an .npz"))
     return sorted(entries, key=lambda entry: entry.name), sorted(beside), problems
 
 
@@ -178,9 +208,9 @@ def _is_image(path: Path) -> bool:
 def _file(path: Path, part: str) -> list[Entry]:
     name, _ = readers.find(path)
     if name != "npz":
-        return [Entry(path, _readable(path.name))]
+        return [Entry(path.parent, path.name, _readable(path.name))]
     return [
-        Entry(path, f"{name}[{index}]", label=label, index=index, part=name)
+        Entry(path.parent, path.name, f"{name}[{index}]", label=label, index=index, part=name)
         for name, told in npz.parts(path, part).items()
         for index, label in enumerate(told)
     ]
@@ -217,6 +247,34 @@ def _labelled(
         for entry in images
     ]
     return entries, beside, [*problems, *some(lost, table.name), *wrong]
+
+
+def _by_folder(entries: list[Entry], path: Path, table: Path | None) -> tuple[list[Entry], list[Problem]]:
+    """Entries class by class and folder by folder in natural order, each with its subject and its position."""
+    if table is not None or not path.is_dir():
+        what = "`subjects: folder` is for folders of pictures without a labels file, which names subjects itself"
+        return entries, [Problem(str(table or path), what, "leave `subjects` out, or move the labels file away")]
+    what, remedy = "lies in no folder of a subject", "move it into one, as in class/subject/picture.png"
+    counts: Counter[tuple[str, ...]] = Counter()
+    found = []
+    for entry in sorted(entries, key=lambda entry: natural(entry.name)):
+        folders = tuple(entry.name.split("/")[:-1])[:2]
+        if len(folders) < 2:
+            found.append(replace(entry, refused=what, remedy=remedy))
+            continue
+        found.append(replace(entry, subject=folders[1], frame=str(counts[folders])))
+        counts[folders] += 1
+    return found, []
+
+
+def natural(name: str) -> list[tuple[tuple[bool, int, str], ...]]:
+    """What names of files are sorted by, so that numbers in them count as numbers, and come before letters.
+
+    >>> sorted(["day/10.png", "day/9.png", "day 2/1.png", "day/x.png"], key=natural)
+    ['day/9.png', 'day/10.png', 'day/x.png', 'day 2/1.png']
+    """
+    words = (re.findall(r"\d+|\D+", part) for part in name.split("/"))
+    return [tuple((False, int(word), "") if word.isdecimal() else (True, 0, word) for word in part) for part in words]
 
 
 def _names(folder: Path) -> set[str]:

@@ -76,15 +76,20 @@ def find(images: np.ndarray) -> list[list[Box]]:
         For each image its boxes; the result for an image does not depend on the others.
     """
     out: list[list[Box]] = []
-    for image, probability in zip(images, _probabilities(images), strict=True):
-        found = [(_read(image, box, score), odd) for box, score, odd in _regions(probability, image.shape)]
+    for image, likely in zip(images, _probabilities(images), strict=True):
+        found = [(read(image, box, score), odd) for box, score, odd in regions(likely, image.shape)]
         # what is no line of text by its size counts only where it is read
         out.append([box for box, odd in found if not odd or (box.confidence >= SURE and len(box.text) > 1)])
     return out
 
 
 def lines(boxes: Sequence[Box]) -> list[str]:
-    """The texts of boxes joined to lines: boxes whose middles lie within each other's height stand in one line."""
+    """The texts of boxes joined to lines, top to bottom."""
+    return [" ".join(box.text for box in line if box.text) for line in by_line(boxes)]
+
+
+def by_line(boxes: Sequence[Box]) -> list[list[Box]]:
+    """Boxes by line, each from left to right: those whose middles lie within each other's height stand in one line."""
     rows: list[list[Box]] = []
     for box in sorted(boxes, key=lambda b: (b.y0 + b.y1, b.x0)):
         middle = (box.y0 + box.y1) / 2
@@ -92,7 +97,7 @@ def lines(boxes: Sequence[Box]) -> list[str]:
             rows[-1].append(box)
         else:
             rows.append([box])
-    return [" ".join(box.text for box in sorted(row, key=lambda b: b.x0) if box.text) for row in rows]
+    return [sorted(row, key=lambda b: b.x0) for row in rows]
 
 
 def enlargement(height: int, width: int) -> int:
@@ -124,6 +129,11 @@ def _probabilities(images: np.ndarray) -> Iterator[np.ndarray]:
         yield from _detect(part)
 
 
+def text_probability(image: np.ndarray) -> np.ndarray:
+    """Probability of text, float32 (H, W), of one image uint8 (H, W) at the size it has; large ones in pieces."""
+    return _pieces(image) if max(image.shape) > LARGE else _detect(image[None])[0]
+
+
 def _pieces(image: np.ndarray) -> np.ndarray:
     """Probability of text of one large image, from overlapping pieces, the larger value where two overlap."""
     out = np.zeros(image.shape, np.float32)
@@ -131,6 +141,8 @@ def _pieces(image: np.ndarray) -> np.ndarray:
     for y in range(0, max(1, image.shape[0] - _OVERLAP), step):
         for x in range(0, max(1, image.shape[1] - _OVERLAP), step):
             place = np.s_[y : y + LARGE, x : x + LARGE]
+            if image[place].min() == image[place].max():
+                continue  # one grey level: collimated borders of radiographs
             out[place] = np.maximum(out[place], _detect(image[place][None])[0])
     return out
 
@@ -154,15 +166,21 @@ class Region(NamedTuple):
     odd: bool
 
 
-def _regions(probability: np.ndarray, shape: tuple[int, ...]) -> Iterator[Region]:
-    """Connected pixels with a probability of text above `TEXT`, widened to the letters."""
-    times = probability.shape[0] // shape[0]
+def regions(probability: np.ndarray, shape: tuple[int, ...], least: float = SCORE) -> Iterator[Region]:
+    """Connected pixels with a probability of text above `TEXT`, widened to the letters.
+
+    Args:
+        probability: float32 (h, w), of the image at any size.
+        shape: height and width of the image, in whose pixels the boxes are given.
+        least: score below which a region is left out.
+    """
+    times = np.array([probability.shape[1] / shape[1], probability.shape[0] / shape[0]])
     labelled, _ = ndimage.label(probability > TEXT, np.ones((3, 3)))
     for number, (rows, columns) in enumerate(ndimage.find_objects(labelled), start=1):
         inside = labelled[rows, columns] == number
         score = float(probability[rows, columns][inside].mean())
         high, wide = inside.shape
-        if score < SCORE or min(high, wide) < 3:
+        if score < least or min(high, wide) < 3:
             continue
         margin = UNCLIP * high * wide / (2 * (high + wide))
         low = np.floor(np.array([columns.start, rows.start]) - margin) / times
@@ -173,8 +191,14 @@ def _regions(probability: np.ndarray, shape: tuple[int, ...]) -> Iterator[Region
         yield Region((int(x0), int(y0), x1, y1), score, whole or min(x1 - x0, y1 - y0) < LOWEST)
 
 
-def _read(image: np.ndarray, box: tuple[int, int, int, int], score: float) -> Box:
-    """What stands in a box: as it is and inverted, along its longer side in both directions; the surest reading."""
+def read(image: np.ndarray, box: tuple[int, int, int, int], score: float) -> Box:
+    """What stands in a box: as it is and inverted, along its longer side in both directions; the surest reading.
+
+    Args:
+        image: uint8 (H, W).
+        box: x0, y0, x1, y1 in pixels of the image.
+        score: the detector's, handed on.
+    """
     x0, y0, x1, y1 = box
     crop = image[y0:y1, x0:x1]
     quarters = (1, 3) if y1 - y0 > 1.5 * (x1 - x0) else (0, 2)

@@ -156,19 +156,20 @@ class Card:
 
 def render(bundle: Bundle) -> str:
     """The dossier as one HTML page."""
-    return _environment().get_template("page.html.j2").render(_view(bundle))
+    return environment().get_template("page.html.j2").render(_view(bundle))
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates, with the words and drawings that every page uses."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
+    made.globals.update(
         say=_say,
         bi=_bi,
         named=wording.named,
@@ -182,8 +183,8 @@ def _environment() -> Environment:
         bound=utility.bound,
         extractor=utility.extractor,
     )
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    return environment
+    made.filters["thousands"] = lambda value: f"{value:,}"
+    return made
 
 
 def _say(korean: object, english: object) -> Markup:
@@ -208,7 +209,7 @@ def _picture(png: bytes) -> Markup:
 
 
 def _view(bundle: Bundle) -> dict[str, Any]:
-    rows = [_row(evidence) for evidence in bundle.evidence]
+    rows = [worded(evidence) for evidence in bundle.evidence]
     cards = [_card(entry, rows, bundle.attached) for entry in wording.scheme()["indicators"]]
     placed = {id(row) for card in cards for row in card.rows}
     by_key = {row.evidence.key: row for row in reversed(rows)}
@@ -259,7 +260,8 @@ def _stamp(bundle: Bundle) -> Markup:
     return Markup("· {}{}").format(digest, mark)
 
 
-def _row(evidence: Evidence) -> Row:
+def worded(evidence: Evidence) -> Row:
+    """One piece of evidence in words, with its drawing."""
     form = wording.form_of(evidence)
     shown = wording.measured(evidence)
     return Row(

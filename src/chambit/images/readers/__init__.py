@@ -1,4 +1,8 @@
-"""Readers: one file per format; each says which file names it takes and turns one file into images."""
+"""Readers: one file per format; each says which file names it takes and turns one file into images.
+
+A file may hold several images: frames of a film, pages, slices of a volume, tiles of a slide. Such a reader has
+`frames(path) -> int`, which decodes none of them, and its `read` yields them one at a time.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -49,13 +53,39 @@ def open_any(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
 
     Args:
         path: the file.
-        part: which part of a file with several sets, for example `train` of an .npz; "" for all.
+        part: which part of a file with several sets, for example `train` of an .npz, or the number of one frame,
+            `0` for the first; "" for all.
 
     Raises:
         InputError: naming the file, the reason and the remedy.
     """
     _, reader = find(path)
     yield from reader.read(path, part)
+
+
+def frames(path: Path, reader: ModuleType) -> int:
+    """How many images a file holds, none of which is decoded; 1 for a reader that knows single images alone.
+
+    Raises:
+        InputError: naming the file, the reason and the remedy.
+    """
+    return int(reader.frames(path)) if hasattr(reader, "frames") else 1
+
+
+def wanted(path: Path, part: str, count: int) -> range:
+    """The frames that `part` asks for out of `count`: all for "", else the one of that number.
+
+    Raises:
+        InputError: when there is no frame of that number.
+
+    >>> wanted(Path("film.dcm"), "", 3), wanted(Path("film.dcm"), "2", 3)
+    (range(0, 3), range(2, 3))
+    """
+    if not part:
+        return range(count)
+    if not part.isdecimal() or int(part) >= count:
+        raise refusal(path, f"has no frame '{part}'", f"its frames are 0 to {count - 1}")
+    return range(int(part), int(part) + 1)
 
 
 def refusal(path: Path, what: str, remedy: str) -> InputError:

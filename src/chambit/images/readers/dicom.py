@@ -1,14 +1,13 @@
-"""DICOM files with one frame, read with pydicom.
+"""DICOM files with one frame or several, read with pydicom: brightness as a viewer shows it.
 
-A number of the result is the brightness a viewer would show: modality LUT or rescale, then the VOI LUT or
-window of the file, then inversion for MONOCHROME1; black of the window is 0 and its white is `white`. Without
-a window the whole range of BitsStored is shown. Only text of our own goes into errors: pydicom's can quote a
-patient's data.
+What the header says of a frame is laid together from the data set, its shared and its per-frame functional groups
+(PS3.3 C.7.6.16). Frames are decoded one at a time, so a long film needs no more memory than a short one. Only text of
+our own goes into errors: pydicom's can quote a patient's data.
 """
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,24 @@ from typing import Any
 import numpy as np
 
 from chambit.core.errors import InputError
+from chambit.images.dicomdisplay import AGAIN, displayed
 from chambit.images.image import Image
-from chambit.images.readers import refusal
+from chambit.images.readers import refusal, wanted
 
-version = "1"
+version = "2"
 SUFFIXES = (".dcm", ".dicom", ".ima")
-_GREY = ("MONOCHROME1", "MONOCHROME2")
-_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
-_AGAIN = "export it again from the archive (PACS) it came from"
-_PACKAGES = "pip install python-gdcm"
+_PACKAGES = "pip install 'chambit[decoders]'"
 _OLDEST = 90  # HIPAA's safe harbour joins all ages above 89
+_LARGE = "1 MB"  # elements above this, the pixels among them, stay in the file until they are asked for
+# What a functional group may say of a frame that changes its brightness or size: macro, then its attributes.
+_MACROS = {
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+}
+# Whole-slide microscopy, third value of ImageType: pictures of the glass, on which the patient's label can be read.
+_OF_THE_GLASS = ("LABEL", "OVERVIEW")
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -42,32 +48,52 @@ def recognises(path: Path, head: bytes) -> bool:
     return explicit or 0 < int.from_bytes(head[4:8], "little") < 1024
 
 
-def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
-    """Yield ("", image) for the one frame in the file.
+def frames(path: Path) -> int:
+    """How many frames the header says there are.
 
     Raises:
-        InputError: when there are no pixels, several frames, a compression no installed decoder reads,
-            more than 16 bits, or the file is damaged or truncated.
+        InputError: as `read`, for what the header alone shows.
     """
+    with _guarded(path):
+        return _frames(_checked(path))
+
+
+def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
+    """Yield ("", image) for a single frame, else ("0", image), ("1", image), ...; `part` picks one by its number.
+
+    Raises:
+        InputError: when there are no pixels, a compression no installed decoder reads, float pixels or more than 16
+            bits, no such frame, or the file is damaged or truncated.
+    """
+    with _guarded(path):
+        data = _checked(path)
+        count = _frames(data)
+        numbers = wanted(path, part, count)
+        stored = _decoded(path, data, numbers)
+    for number in numbers:
+        with _guarded(path):
+            image = _image(path, _of_frame(data, number), _next(path, data, stored))
+        yield ("" if count == 1 else str(number)), image
+
+
+def _image(path: Path, header: Any, stored: np.ndarray) -> Image:
+    pixels, white, shown = displayed(path, header, stored)
+    return Image(pixels, white, _spacing(header), _text(header, "PatientID"), "", _fields(header), shown)
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Turn whatever pydicom makes of a damaged file into a refusal, and keep its own words to itself."""
     with _quiet():
-        data = _parsed(path)
         try:
-            _check(path, data)
-            kind = str(data.PhotometricInterpretation)
-            if kind not in _GREY + _COLOUR:
-                raise refusal(path, f"photometric interpretation '{kind[:16]}' is not supported", _AGAIN)
-            stored = _decoded(path, data)
-            pixels, white = _grey(path, data, stored) if kind in _GREY else (_colour(data, stored), 255)
-            shown = _how(data) if kind in _GREY else "whole range"
-            image = Image(pixels, white, _spacing(data), _text(data, "PatientID"), "", _fields(data), shown)
+            yield
         except InputError:
             raise
         except MemoryError:
             raise refusal(path, "too large for this machine's memory", "reduce it first") from None
         except Exception as error:  # a damaged header shows as many kinds of exception
             what = f"damaged: its header cannot be understood ({type(error).__name__})"
-            raise refusal(path, what, _AGAIN) from None
-    yield "", image
+            raise refusal(path, what, AGAIN) from None
 
 
 @contextmanager
@@ -91,13 +117,13 @@ def _parsed(path: Path) -> Any:
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     try:
-        data = dcmread(path, force=True)
+        data = dcmread(path, force=True, defer_size=_LARGE)
         if "TransferSyntaxUID" not in data.file_meta and "PixelData" in data:
             # Saved without file meta: how it was parsed says how it is written, unless pixels are compressed.
             missing = [name for name in _NEEDED if name not in data]
             if missing or data["PixelData"].is_undefined_length:
                 unknown = ", ".join(missing) or "the compression"
-                raise refusal(path, f"has no file meta information, and {unknown} is not known", _AGAIN)
+                raise refusal(path, f"has no file meta information, and {unknown} is not known", AGAIN)
             implicit, little = data.original_encoding
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
@@ -105,10 +131,11 @@ def _parsed(path: Path) -> Any:
     except InputError:
         raise
     except Exception as error:
-        raise refusal(path, f"damaged: cannot be parsed as DICOM ({type(error).__name__})", _AGAIN) from None
+        raise refusal(path, f"damaged: cannot be parsed as DICOM ({type(error).__name__})", AGAIN) from None
 
 
-def _check(path: Path, data: Any) -> None:
+def _checked(path: Path) -> Any:
+    data = _parsed(path)
     if "PixelData" not in data:
         floating = "FloatPixelData" in data or "DoubleFloatPixelData" in data
         if floating:
@@ -117,15 +144,34 @@ def _check(path: Path, data: Any) -> None:
         raise refusal(path, f"holds no picture (no PixelData{what})", "leave it out, or export the image itself")
     missing = [name for name in _NEEDED if data.get(name) in (None, "")]
     if missing:
-        raise refusal(path, f"damaged: the header lacks {', '.join(missing)}", _AGAIN)
-    frames = int(data.get("NumberOfFrames") or 1)
-    if frames > 1:
-        remedy = "export single frames; files with several are not supported yet"
-        raise refusal(path, f"holds {frames} frames", remedy)
+        raise refusal(path, f"damaged: the header lacks {', '.join(missing)}", AGAIN)
+    _frames(data)  # a number that is none is told first
     if int(data.BitsStored) > 16 or int(data.BitsAllocated) > 16:
         raise refusal(path, f"has {data.BitsAllocated} bits a pixel", "export it with 16 bits or fewer")
     if not 0 < int(data.BitsStored) <= int(data.BitsAllocated):
-        raise refusal(path, "damaged: BitsStored and BitsAllocated contradict each other", _AGAIN)
+        raise refusal(path, "damaged: BitsStored and BitsAllocated contradict each other", AGAIN)
+    if set(_OF_THE_GLASS) & set(data.get("ImageType") or ()):
+        what = "a picture of the whole glass slide, on which its label can be read"
+        raise refusal(path, what, "leave it out: it names the patient")
+    return data
+
+
+def _frames(data: Any) -> int:
+    return max(1, int(data.get("NumberOfFrames") or 1))
+
+
+def _of_frame(data: Any, number: int) -> Any:
+    """The header as it holds for one frame: its functional groups laid over the data set's own attributes."""
+    shared = list(data.get("SharedFunctionalGroupsSequence") or [])[:1]
+    own = list(data.get("PerFrameFunctionalGroupsSequence") or [])[number : number + 1]
+    if not shared and not own:
+        return data
+    header = data[0x00080000:0x00290000]  # a copy without pixels and without the groups
+    for group in [*shared, *own]:
+        for macro, names in _MACROS.items():
+            for item in list(group.get(macro) or [])[:1]:
+                header.update({item[name].tag: item[name] for name in names if name in item})
+    return header
 
 
 def _object(data: Any) -> str:
@@ -136,139 +182,50 @@ def _object(data: Any) -> str:
     return f"; it is a '{known}'" if known else ""
 
 
-def _decoded(path: Path, data: Any) -> np.ndarray:
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.pixels.utils import pixel_array
+def _decoded(path: Path, data: Any, numbers: range) -> Iterator[np.ndarray]:
+    """Stored values of the frames of these numbers, decoded when they are asked for."""
+    from pydicom.pixels.utils import iter_pixels
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     syntax = data.file_meta.TransferSyntaxUID
+    _check_decoder(path, syntax)
+    if _frames(data) == 1 or syntax == DeflatedExplicitVRLittleEndian:
+        return iter_pixels(data, indices=numbers)
+    # Read where it lies, frame by frame; only a deflated file must be inflated as a whole. Frames are always named:
+    # asked for all of them, pydicom 3.0 cannot mend the sign of compressed values (its buffer is read-only).
+    return iter_pixels(path, indices=numbers, transfer_syntax_uid=syntax)
+
+
+def _next(path: Path, data: Any, stored: Iterator[np.ndarray]) -> np.ndarray:
+    syntax = data.file_meta.TransferSyntaxUID
     try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        what = f"compressed as '{syntax.name}', which nothing here decodes"
-        raise refusal(path, what, "decompress it first, for example with dcmdjpeg or gdcmconv --raw") from None
-    if not decoder.is_available:
-        what = f"compressed as '{syntax.name}', and no decoder for it is installed"
-        raise refusal(path, what, f"{_PACKAGES}, or decompress it first") from None
-    try:
-        return np.asarray(pixel_array(data))
+        return np.asarray(next(stored))
     except MemoryError:
         raise
     except Exception as error:
-        if syntax.is_encapsulated and decoder.missing_dependencies:
+        # pydicom itself reads all there is of run-length coding; of the others each decoder reads a part.
+        if syntax.is_encapsulated and "pydicom" not in _decoder(syntax).available_plugins:
             what = f"compressed as '{syntax.name}', which the decoders installed here could not read"
-            raise refusal(path, what, f"{_PACKAGES}; if that does not help, {_AGAIN}, not compressed") from None
+            raise refusal(path, what, f"{_PACKAGES}; if that does not help, {AGAIN}, not compressed") from None
         what = f"damaged or truncated: the pixels do not fit the header ({type(error).__name__})"
-        raise refusal(path, what, _AGAIN) from None
+        raise refusal(path, what, AGAIN) from None
 
 
-def _grey(path: Path, data: Any, stored: np.ndarray) -> tuple[np.ndarray, int]:
-    """Displayed brightness uint8 or uint16 (H, W) in [0, white], and `white`, from stored values (H, W)."""
-    bits = int(data.BitsStored)
-    lowest = -(1 << (bits - 1)) if int(data.get("PixelRepresentation") or 0) else 0
-    if stored.ndim != 2 or stored.min() < lowest or stored.max() >= lowest + (1 << bits):
-        raise refusal(path, f"damaged: the pixels are not grey values of {bits} bits, as the header says", _AGAIN)
-    if stored.size <= 1 << bits:
-        return _shown(path, data, stored.astype(np.int64), lowest)
-    # A large image has fewer levels than pixels: one table of all levels is five times as fast.
-    table, white = _shown(path, data, np.arange(lowest, lowest + (1 << bits)), lowest)
-    return table[stored.astype(np.int32) - lowest], white
+def _decoder(syntax: str) -> Any:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    return get_decoder(syntax)
 
 
-def _shown(path: Path, data: Any, stored: np.ndarray, lowest: int) -> tuple[np.ndarray, int]:
-    """What a viewer shows for stored values int64 (any shape), of which `lowest` is the smallest possible."""
-    bits, slope = int(data.BitsStored), 1.0
-    if data.get("ModalityLUTSequence"):
-        bits, lowest = int(data.ModalityLUTSequence[0].LUTDescriptor[2]), 0
-    else:
-        slope = _number(data, "RescaleSlope", 1.0)
-    if slope == 0:
-        raise refusal(path, "damaged: RescaleSlope is 0, which makes every pixel equal", _AGAIN)
-    if _windowed(data):
-        pixels, white = _window(path, data, stored, bits)
-    else:
-        white = (1 << bits) - 1
-        plain = _modality(data, stored) if data.get("ModalityLUTSequence") else stored
-        pixels = plain.astype(np.int64) - lowest
-        pixels = white - pixels if slope < 0 else pixels
-    if str(data.PhotometricInterpretation) == "MONOCHROME1":
-        pixels = white - pixels
-    return np.clip(pixels, 0, white).astype(np.uint8 if white <= 255 else np.uint16), white
-
-
-def _windowed(data: Any) -> bool:
-    if data.get("VOILUTSequence"):
-        return True
-    return data.get("WindowCenter") not in (None, "") and data.get("WindowWidth") not in (None, "")
-
-
-def _how(data: Any) -> str:
-    """How stored values became brightness, see `Image.shown`; of several windows the first is used."""
-    inverted = str(data.PhotometricInterpretation) == "MONOCHROME1"
-    if data.get("VOILUTSequence") or (data.get("ModalityLUTSequence") and not _windowed(data)):
-        way = "lookup table"
-    elif _windowed(data):
-        center, width = (
-            value[0] if isinstance(value, Sequence) else value for value in (data.WindowCenter, data.WindowWidth)
-        )
-        way = f"window {float(center):g}/{float(width):g}"
-    else:
-        # a rescale alone only changes the unit, and turns the scale around when its slope is negative
-        way, inverted = "whole range", inverted != (_number(data, "RescaleSlope", 1.0) < 0)
-    return way + (", inverted" if inverted else "")
-
-
-def _modality(data: Any, stored: np.ndarray) -> np.ndarray:
-    from pydicom.pixels.processing import apply_modality_lut
-
-    # pydicom rescales only when both are there; one alone would be left out in silence.
-    if not data.get("ModalityLUTSequence") and ("RescaleSlope" in data or "RescaleIntercept" in data):
-        data.RescaleSlope = _number(data, "RescaleSlope", 1.0)
-        data.RescaleIntercept = _number(data, "RescaleIntercept", 0.0)
-    return np.asarray(apply_modality_lut(stored, data))
-
-
-def _window(path: Path, data: Any, stored: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
-    """Apply the file's VOI LUT or window: int64 of the shape of `stored` in [0, white], and `white`."""
-    from pydicom.pixels.processing import apply_voi_lut, apply_windowing
-
-    values = _modality(data, stored)
-    if data.get("VOILUTSequence"):
-        white = (1 << int(data.VOILUTSequence[0].LUTDescriptor[2])) - 1
-        # pydicom indexes the table with what it gets, so rescaled values must be whole again.
-        shown = apply_voi_lut(np.rint(values).astype(np.int64), data)
-        return np.asarray(shown).astype(np.int64), white
+def _check_decoder(path: Path, syntax: Any) -> None:
     try:
-        # pydicom spreads the window over the range of the rescaled stored values; its ends are black and
-        # white. Two further values, far outside any window, ask it what those ends are.
-        huge = np.float64(1e12)
-        flat = np.append(values.astype(np.float64).ravel(), [-huge, huge])
-        shown = np.asarray(apply_windowing(flat, data))
-    except ValueError:
-        remedy = "mend WindowCenter and WindowWidth, or remove both to use the full range"
-        raise refusal(path, "the window in the header cannot be used (width below 1?)", remedy) from None
-    black, full = shown[-2], shown[-1]
-    white = 255 if bits <= 8 else 65535
-    unit = (shown[:-2].reshape(values.shape) - black) / (full - black)
-    return np.rint(np.clip(unit, 0, 1) * white).astype(np.int64), white
-
-
-def _colour(data: Any, stored: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 from decoded RGB (pydicom has left YBR behind) or palette indices."""
-    if str(data.PhotometricInterpretation) == "PALETTE COLOR":
-        from pydicom.pixels.processing import apply_color_lut
-
-        coloured = np.asarray(apply_color_lut(stored, data))[:, :, :3]
-        bits = int(data.RedPaletteColorLookupTableDescriptor[2])
-    else:
-        coloured, bits = stored, int(data.BitsStored)
-    if bits > 8:
-        coloured = np.rint(coloured.astype(np.float64) * (255 / ((1 << bits) - 1)))
-    return np.asarray(np.clip(coloured, 0, 255), np.uint8)
-
-
-def _number(data: Any, name: str, otherwise: float) -> float:
-    value = data.get(name)
-    return otherwise if value in (None, "") else float(value)
+        available = _decoder(syntax).is_available
+    except NotImplementedError:
+        what = f"compressed as '{syntax.name}', which nothing here decodes"
+        raise refusal(path, what, "decompress it first, for example with dcmdjpeg or gdcmconv --raw") from None
+    if not available:
+        what = f"compressed as '{syntax.name}', and no decoder for it is installed"
+        raise refusal(path, what, f"{_PACKAGES}, or decompress it first") from None
 
 
 def _text(data: Any, name: str) -> str:

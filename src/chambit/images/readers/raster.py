@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, BMP and single-frame GIF files, read with Pillow.
+"""PNG, JPEG, TIFF, BMP and GIF files with one picture or several (pages, animation), read with Pillow.
 
 Bit depth is kept: 8-bit grey stays uint8, 16-bit grey is uint16 with white 65535 (4095 for a 12-bit TIFF).
 Everything with colour becomes (H, W, 3) uint8. The EXIF orientation is applied. Such files carry no reliable
@@ -7,6 +7,7 @@ pixel spacing (the DPI they hold is that of a printer), no subject and no label.
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from chambit.core.errors import InputError
 from chambit.images.image import Image
-from chambit.images.readers import refusal
+from chambit.images.readers import refusal, slide, wanted
 
-version = "1"
+version = "2"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 _STARTS = (
@@ -32,21 +33,47 @@ _STARTS = (
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _AGAIN = "copy or export it again from where it came from"
 _WHITE_IS_ZERO = 0
+_TILED = 322  # TileWidth, TIFF 6.0 section 15
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the first bytes are those of one of the formats; the name does not count."""
+    """Whether the first bytes are those of one of the formats, and it is no slide; the name does not count."""
     bitmap = head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
-    return bitmap or head.startswith(_STARTS)
+    return (bitmap or head.startswith(_STARTS)) and not slide.recognises(path, head)
+
+
+def frames(path: Path) -> int:
+    """How many pictures the file holds: pages of a TIFF, frames of an animation.
+
+    Raises:
+        InputError: when its header cannot be read.
+    """
+    with _opened(path) as opened:
+        return int(getattr(opened, "n_frames", 1))
 
 
 def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
-    """Yield ("", image) for the one image in the file.
+    """Yield ("", image) for a single picture, else ("0", image), ("1", image), ...; `part` picks one by its number.
 
     Raises:
-        InputError: when it is damaged, truncated, has several frames, transparent pixels, or a pixel type
-            whose full brightness is not known (32-bit and float).
+        InputError: when it is damaged, truncated, has no such picture, transparent pixels, or a pixel type whose full
+            brightness is not known (32-bit and float).
     """
+    with _opened(path) as opened:
+        count = int(getattr(opened, "n_frames", 1))
+        numbers = wanted(path, part, count)
+        image = _image(path, opened, numbers.start)
+    yield ("" if count == 1 else str(numbers.start)), image
+    for number in numbers[1:]:
+        # Opened anew for each: nothing of Pillow's state is held while others use Pillow.
+        with _opened(path) as opened:
+            image = _image(path, opened, number)
+        yield str(number), image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file opened with Pillow; whatever Pillow makes of a damaged file becomes a refusal."""
     from PIL import Image as Pillow
     from PIL import ImageFile, UnidentifiedImageError
 
@@ -56,11 +83,7 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Pillow.open(path, formats=_FORMATS) as opened:
-                _check_before(path, opened)
-                rawmode = _rawmode(opened)
-                opened.load()
-                pixels, white = _pixels(path, opened, rawmode)
-                shown = "whole range, inverted" if _inverted(opened) else "whole range"
+                yield opened
     except (Pillow.DecompressionBombError, MemoryError):
         raise refusal(path, "more than 178 million pixels", "cut or reduce it first") from None
     except UnidentifiedImageError:
@@ -69,14 +92,22 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
         raise
     except Exception as error:  # Pillow answers damaged files with many kinds of exception
         raise refusal(path, f"damaged or truncated ({str(error)[:80] or type(error).__name__})", _AGAIN) from error
-    yield "", Image(pixels, white, shown=shown)
+
+
+def _image(path: Path, opened: Any, number: int) -> Image:
+    if number:
+        opened.seek(number)
+    _check_before(path, opened)
+    rawmode = _rawmode(opened)
+    opened.load()
+    pixels, white = _pixels(path, opened, rawmode)
+    return Image(pixels, white, shown="whole range, inverted" if _inverted(opened) else "whole range")
 
 
 def _check_before(path: Path, opened: Any) -> None:
-    frames = getattr(opened, "n_frames", 1)
-    if frames > 1:
-        remedy = "save the one that is meant as a file of its own; several in one file are not supported yet"
-        raise refusal(path, f"holds {frames} frames or pages", remedy)
+    if opened.format == "TIFF" and _TILED in opened.tag_v2 and getattr(opened, "n_frames", 1) > 1:
+        # Slides keep a photograph of their label among the pages, with the patient's name on it.
+        raise refusal(path, "tiled pages, as of a whole slide that nothing here recognises", slide.REMEDY)
     if opened.mode in ("I", "F"):
         remedy = "save it with 8 or 16 bits, or as DICOM"
         raise refusal(path, "32-bit, signed or float pixels: full brightness is not known", remedy)

@@ -22,9 +22,9 @@ from chambit.core import digest
 from chambit.core.evidence import Control, Finding, Frozen, Interval
 from chambit.core.store import Store
 from chambit.images.imageset import BLOCK, ImageSet, chunks, put_block
-from chambit.measure import interval, lettering
+from chambit.measure import interval
 from chambit.measure.examination import Examination, Result, not_run
-from chambit.prepare import identifiers, ocr, strings
+from chambit.prepare import identifiers, lettering, ocr, strings
 
 version = "1"
 QUANTITIES = {"images": "lower", "identifiers": "lower"}

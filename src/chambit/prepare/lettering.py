@@ -98,12 +98,12 @@ def ink(text: str, height: int) -> np.ndarray:
     """Coverage of each pixel by a text, float32 (height, w) in [0, 1], cropped to its ink."""
     size = float(height)
     for _ in range(4):
-        _, top, _, bottom = _font(size).getbbox(text)
+        _, top, _, bottom = font(size).getbbox(text)
         size *= height / max(1.0, bottom - top)
-    font = _font(size)
-    left, top, right, _ = (int(v) for v in font.getbbox(text))
+    face = font(size)
+    left, top, right, _ = (int(v) for v in face.getbbox(text))
     canvas = Picture.new("L", (right - left + 2, height))
-    ImageDraw.Draw(canvas).text((1 - left, -top), text, 255, font=font)
+    ImageDraw.Draw(canvas).text((1 - left, -top), text, 255, font=face)
     drawn = np.asarray(canvas, np.float32) / 255
     columns = np.flatnonzero(drawn.max(0) > 0)
     return drawn[:, columns[0] : columns[-1] + 1]
@@ -146,7 +146,8 @@ def _write(
 
 
 @cache
-def _font(size: float) -> Any:
+def font(size: float) -> Any:
+    """The font that texts are drawn with, a `PIL.ImageFont.FreeTypeFont` of a size in pixels; it has Hangul."""
     spec = importlib.util.find_spec("pylopdf_fonts_ko")
     folder = spec.submodule_search_locations[0] if spec and spec.submodule_search_locations else "."
     return ImageFont.truetype(str(Path(folder) / "NotoSansKR-Regular.otf"), size, layout_engine=ImageFont.Layout.BASIC)
