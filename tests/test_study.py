@@ -185,6 +185,7 @@ CHANGES: dict[str, Any] = {
     "purpose": {},
     "source": {"kind": "public"},
     "cohort": {"phantoms": {"patients": 121, "pixels": 32}},
+    "prepare": {"into": "prepared", "key": "site.key"},
     "recipe": {"train": {"flow": {"steps": 10}}},
     "measures": {"frechet": {}},
     "weights": {"dinov2": {"path": "w.pth", "sha256": "0" * 64}},

@@ -17,6 +17,8 @@ def command(study: Path, out: Path | None) -> None:
     folder = pipeline.folder_of(ready, out)
     lines = pipeline.estimate(ready, folder)
     click.echo(f"{ready.study.title}\nstudy {ready.study.digest}\npolicy {ready.policy.name} {ready.policy.version}\n")
+    for problem in pipeline.obstacles(ready):
+        click.secho(f"  blocked until mended: {problem}", fg="yellow")
     for line in lines:
         state = "done" if line.done else f"about {line.seconds:.0f} s"
         click.echo(f"  {line.name:<26} {line.items:>8,} {line.unit:<10} {state:>14}")

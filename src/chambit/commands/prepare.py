@@ -44,7 +44,7 @@ def command(
     workers: int,
     gate: bool,
 ) -> None:
-    """De-identify originals, look for text in their pixels, outliers and wrong labels.
+    """De-identify originals; find text, outliers and wrong labels.
 
     DIR/files and DIR/labels.csv are what a study may use; DIR/closed names originals and never leaves. Nothing is
     changed in FOLDER. A killed run goes on where it was.

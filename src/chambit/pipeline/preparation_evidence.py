@@ -98,7 +98,7 @@ def _text(
     if not looked or recall is None:
         why = "No file has pixels in which text could be burned in."
         names = {"left": "lower", "recall": "higher", "doubtful": "lower"}
-        return [Finding(measure="burned@1", quantity=name, value=None, direction=way, reason=why)  # type: ignore[arg-type]
+        return [Finding(measure="burned@1", quantity=name, value=None, direction=way, reason=why)
                 for name, way in names.items()]  # fmt: skip
     cells = recall["cells"]
     readable = [c for c in cells if c["height"] >= settings["height"] and c["contrast"] >= settings["contrast"]]

@@ -79,7 +79,7 @@ def others(part: np.ndarray, most: int, rng: np.random.Generator) -> Iterator[tu
 
 
 def mahalanobis(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Logarithm of the robust distance (N,) of numbers (N, d), N well above d, from the middle of three quarters of them.
+    """Logarithm of the robust distance (N,) of numbers (N, d), N well above d, from three quarters of them.
 
     The logarithm, because sites and habitus are mixed in these numbers: their distances have a tail heavier than
     exponential, of phantoms and radiographs alike.
