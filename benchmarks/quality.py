@@ -3,8 +3,8 @@
 Planted in phantoms and, where FOLDER holds them, in the radiographs of `pneumoniamnist28` (28 pixels; subjects are not
 told, so each image is one) and `covid_cxr_permissive_512` (at 128 pixels; all 113 in every seed). Other patients each
 seed. Rates are over all seeds, with Clopper-Pearson intervals of 95 %. Checks were made with `PLANTS` in view.
-`HELD_OUT` was written down before and run when they stood; only the scale of `texture` was changed after, for its
-false alarms on clean phantoms.
+`HELD_OUT` was written down before and run when they stood; after it, the scale of `texture` was changed for its false
+alarms and `noisy` and `blurred` were added for missed `PLANTS` of small cohorts, none for the kinds held out.
 """
 
 import argparse

@@ -150,7 +150,7 @@ def test_planted_outliers_are_found_with_their_reason(
         "truncated": "truncated",
         "turned by 90": "turned",
         "upside down": "turned",
-        "heavy noise": "texture",
+        "heavy noise": "noisy",
     }.items():
         assert check in checks[kind], kind
 

@@ -150,3 +150,21 @@ def test_large_cohort_is_fast_and_exact() -> None:
     table = cohort(20_000, each=1, classes=2)
     facts = proof(split(table, HALF, seed=1))
     assert np.allclose([part["subjects"] / 20_000 for part in facts["splits"].values()], list(HALF.values()))
+
+
+def test_another_site_is_the_test_part_with_all_of_its_patients() -> None:
+    rows = [
+        {"subject": f"P{k // 2}", "label": "ab"[k % 3 == 0], "sha256": str(k), "site": "BAC"[k % 5 % 3]}
+        for k in range(60)
+    ]
+    table = pl.DataFrame(rows)
+    found = split(table, {"train": 0.6, "holdout": 0.4, "test": 0}, seed=1, test_where={"site": ["B"]})
+    mine = set(table.filter(pl.col("site") == "B")["subject"])
+    assert set(found.filter(pl.col("split") == "test")["subject"]) == mine
+    assert proof(found)["shared_subjects"] == 0
+    rest = found.filter(pl.col("split") != "test")["subject"].n_unique()
+    assert found.filter(pl.col("split") == "train")["subject"].n_unique() == pytest.approx(0.6 * rest, abs=1)
+    for where, said in (({"room": ["1"]}, "no such column"), ({"site": ["D"]}, "no image has the value 'D'")):
+        with pytest.raises(InputError) as error:
+            split(table, {"train": 0.6, "holdout": 0.4}, seed=1, test_where=where)
+        assert said in error.value.problems[0].what

@@ -132,17 +132,25 @@ class Files(Frozen):
 
 
 class Split(Frozen):
-    """Shares of the subjects; `test` is 0 when the cohort names its own test files."""
+    """Shares of the subjects; `test` is 0 when the cohort names its own test files.
+
+    With `test_where` (column -> values) the test part is every subject with such an image, for example of another site,
+    `test` is 0, and the other shares are of the rest.
+    """
 
     train: float = Field(0.40, gt=0, lt=1)
     holdout: float = Field(0.32, gt=0, lt=1)
     auxiliary: float = Field(0.10, gt=0, lt=1)
     test: float = Field(0.18, ge=0, lt=1)
 
+    test_where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if abs(total := self.train + self.holdout + self.auxiliary + self.test) - 1 > 1e-9 or total < 1 - 1e-9:
             raise ValueError(f"train, holdout, auxiliary and test must add up to 1, not {total:g}")
+        if self.test and self.test_where:
+            raise ValueError("`test_where` says who is in the test part, so `test` must be 0")
         return self
 
 
@@ -160,8 +168,10 @@ class Cohort(Frozen):
             raise ValueError("give exactly one of `phantoms` and `files`")
         if self.test is not None and self.split.test:
             raise ValueError("`test` files are given, so `split.test` must be 0")
-        if self.test is None and not self.split.test:
-            raise ValueError("`split.test` must be above 0 unless `test` files are given")
+        if self.test is not None and self.split.test_where:
+            raise ValueError("`test` files are given, so `split.test_where` must be left out")
+        if self.test is None and not self.split.test and not self.split.test_where:
+            raise ValueError("`split.test` must be above 0 unless `test` files or `split.test_where` are given")
         return self
 
 

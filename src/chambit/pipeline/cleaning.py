@@ -70,9 +70,10 @@ def record(entry: Entry, job: Job) -> dict[str, Any]:
     if entry.refused:
         return told | {"state": "set aside", "reason": entry.refused, "remedy": entry.remedy, "why": "listing"}
     try:
-        name, _ = readers.find(entry.path)
-        volume = _volume(entry, job) if name in VOLUMES else {}
-        outcome = outcome_of(entry, job, name)
+        name, reader = readers.find(entry.path)
+        deep = name in VOLUMES and readers.frames(entry.path, reader) > 1
+        volume = _volume(entry, job) if deep else {}
+        outcome = outcome_of(entry, job, deep)
         mask = _mask(entry, job, outcome.cleaned)
     except InputError as error:
         problem = error.problems[0]
@@ -98,14 +99,14 @@ def record(entry: Entry, job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def outcome_of(entry: Entry, job: Job, reader: str) -> Outcome:
+def outcome_of(entry: Entry, job: Job, volume: bool) -> Outcome:
     """Clean one file in memory: look, redact, look again at the result, search its bytes.
 
     Raises:
         InputError: when it cannot be read or cleaned, text is left after the last look, or an identifier is found.
     """
     known = seeds(entry)
-    if reader in VOLUMES:
+    if volume:
         cleaned = deidentify.clean(entry.path, entry.name, job.key, subject=entry.subject)
         _searched(entry, cleaned, known)
         return Outcome(cleaned, (), (), (), 0, 0, 0)

@@ -160,7 +160,8 @@ def _split(study: Study, made: Made) -> Step:
         if problems := intake.check_classes(table, 2):
             raise InputError("The cohort cannot be used.", problems)
         left_out = 0  # test images with the same pixels as an image of another part
-        table = split(table, study.cohort.split.model_dump(), seed=context.seed() % 2**31)
+        shares = study.cohort.split.model_dump(exclude={"test_where"})
+        table = split(table, shares, seed=context.seed() % 2**31, test_where=study.cohort.split.test_where)
         if "test" in inputs:
             test = context.store.get_table(inputs["test"]).with_columns(pl.lit("test").alias("split"))
             mine, theirs = (ImageSet(context.store, part).full_scale_digests() for part in (table, test))
@@ -174,4 +175,4 @@ def _split(study: Study, made: Made) -> Step:
         }
         return {"table": keep(table), "proof": context.store.put_json(found), **parts}
 
-    return Step("split", "1", study.cohort.split.model_dump(), inputs, run, study.seed)
+    return Step("split", "1", study.cohort.split.model_dump(mode="json"), inputs, run, study.seed)

@@ -2,12 +2,13 @@
 
 Subjects that share an image (the same pixels) are one group. Groups are put in strata by which labels their
 subjects ever have; inside a stratum they are ordered by SHA-256 of seed and subject, and each split gets its
-share, rounded so that what one stratum rounds off the next makes up for. The order of rows changes nothing.
+share, rounded so that what one stratum rounds off the next makes up for. The order of rows changes nothing. Where a
+study asks for it, the test part is all patients of other sites (or of a later year) instead of a share.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,7 +20,13 @@ SPLITS = ("train", "holdout", "auxiliary", "test")
 SHOWN = 20
 
 
-def split(table: pl.DataFrame, fractions: Mapping[str, float], *, seed: int) -> pl.DataFrame:
+def split(
+    table: pl.DataFrame,
+    fractions: Mapping[str, float],
+    *,
+    seed: int,
+    test_where: Mapping[str, Collection[str]] | None = None,
+) -> pl.DataFrame:
     """Add the column `split` to a table of images.
 
     A table that already has a split keeps it, if no subject and no picture is in two.
@@ -28,6 +35,8 @@ def split(table: pl.DataFrame, fractions: Mapping[str, float], *, seed: int) -> 
         table: at least the columns `subject`, `label` and `sha256`, all text, a row per image.
         fractions: share of subjects by split, for example `{"train": 0.5, "test": 0.5}`; they sum to 1.
         seed: the study's seed.
+        test_where: column -> values; who has an image with one of them is in `test` wholly, for example all patients of
+            another site. The others are split by the shares.
 
     Returns:
         The same rows in the same order with `split` in train, holdout, auxiliary, test.
@@ -39,7 +48,12 @@ def split(table: pl.DataFrame, fractions: Mapping[str, float], *, seed: int) -> 
         return _checked(table)
     _check_fractions(fractions)
     groups = _groups(table)
-    chosen = _assign(groups, fractions, seed, _labels(table, groups))
+    away = {groups[subject] for subject in _elsewhere(table, test_where or {})}
+    labels = {group: told for group, told in _labels(table, groups).items() if group not in away}
+    chosen = _assign(
+        {subject: group for subject, group in groups.items() if group not in away}, fractions, seed, labels
+    )
+    chosen |= {subject: "test" for subject, group in groups.items() if group in away}
     counts = {name: sum(1 for value in chosen.values() if value == name) for name in fractions}
     empty = [name for name, share in fractions.items() if share > 0 and not counts[name]]
     if empty:
@@ -152,6 +166,23 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame:
     if problems:
         raise InputError("The split of this cohort leaks or is incomplete.", problems)
     return table
+
+
+def _elsewhere(table: pl.DataFrame, test_where: Mapping[str, Collection[str]]) -> set[str]:
+    """Subjects with an image that `test_where` names."""
+    found: set[str] = set()
+    for column, values in test_where.items():
+        if column not in table.columns:
+            free = ", ".join(sorted(set(table.columns) - {"block", "row", "sha256", "id", "file", "subject"}))
+            problem = Problem(f"split.test_where.{column}", "the cohort has no such column", f"use one of {free}")
+            raise InputError("The test part cannot be cut off.", [problem])
+        there = set(table[column].cast(pl.String).to_list())
+        if lacking := sorted(set(values) - there):
+            remedy = f"there are {', '.join(sorted(map(str, there))[:SHOWN])}"
+            problem = Problem(f"split.test_where.{column}", f"no image has the value '{lacking[0]}'", remedy)
+            raise InputError("The test part cannot be cut off.", [problem])
+        found |= set(table.filter(pl.col(column).cast(pl.String).is_in(list(values)))["subject"].to_list())
+    return found
 
 
 def _groups(table: pl.DataFrame) -> dict[str, str]:

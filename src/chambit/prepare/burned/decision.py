@@ -25,6 +25,7 @@ from chambit.prepare.strings import Known
 TEXT = "text"
 MARKER = "side or position marker"
 UNREAD = "perhaps text"
+ROOMY = 256  # pixels of the shorter side
 Outcome = Literal["redact", "doubt", "keep"]
 
 
@@ -97,7 +98,10 @@ def _decide(found: Found, kind: str, shape: tuple[int, int], options: Options) -
         return Decided(box, "keep", MARKER, read)
     legible = believed and len(box.text) > 1
     if not legible and _is_like_anatomy(box, shape, options):
-        odd = box.score >= options.sure and 2 * min(box.x1 - box.x0, box.y1 - box.y0) <= min(shape)
+        high = min(box.x1 - box.x0, box.y1 - box.y0)
+        # in an image with room for text nobody writes letters so high; in a small one a person must see it
+        outline = high > (options.outline if min(shape) >= ROOMY else 0.5) * min(shape)
+        odd = box.score >= options.sure and not outline
         return Decided(box, "doubt", UNREAD, read) if odd else None
     if legible or box.score >= options.sure:
         if options.redact == "all":

@@ -22,6 +22,7 @@ class Options(Frozen):
     tallest: share of the image's shorter side above which a box that is less than twice as long as high is taken for
         anatomy unless it is read: the outline of a lung looks like one large character. It is queued from `sure` on
         where it is lower than half the image, and left out otherwise.
+    outline: share of the shorter side above which such a box is not even queued, in images of 256 pixels and more.
     finest: images up to this long (pixels, longer side) are also looked at twice their size, where letters of 10
         pixels with little contrast are found. coarsest: larger images are halved until they are no longer than this,
         where large letters are found.
@@ -39,6 +40,7 @@ class Options(Frozen):
     believed: Share = 0.9
     margin: Share = 0.1
     tallest: Share = 0.25
+    outline: Share = 0.3
     finest: int = Field(default=640, ge=1)
     coarsest: int = Field(default=1024, ge=64)
     turned: bool = True

@@ -24,6 +24,8 @@ class Described(NamedTuple):
         entropy: of the grey levels, in bits, 0 to 8.
         contrast: the 95 % point of brightness less the 5 % point.
         white, black: share of pixels that are saturated.
+        sharpness: log of the ratio of second differences of neighbours to steps at a quarter of the size: high for
+            noise, low for blur.
         missing: (N, 4) share of constant rows or columns at the bottom, top, left and right edge.
         texture: (N, 9) mean, log of standard deviation, skewness, entropy, log of mean steps between neighbours (rows,
             columns), log of second differences, log of mean steps at a quarter of the size, lasting correlation.
@@ -34,6 +36,7 @@ class Described(NamedTuple):
     contrast: np.ndarray
     white: np.ndarray
     black: np.ndarray
+    sharpness: np.ndarray
     missing: np.ndarray
     texture: np.ndarray
 
@@ -51,6 +54,7 @@ def describe(images: ImageSet, options: Options) -> Described:
         np.zeros(count),
         np.zeros(count),
         np.zeros(count),
+        np.zeros(count),
         np.zeros((count, 4)),
         np.zeros((count, 9)),
     )
@@ -64,7 +68,8 @@ def describe(images: ImageSet, options: Options) -> Described:
         out.white[at] = (x >= options.white).mean((1, 2))
         out.black[at] = (x <= options.black).mean((1, 2))
         out.missing[at] = missing(x)
-        out.texture[at] = _texture(x, out.entropy[at])
+        out.texture[at] = texture = _texture(x, out.entropy[at])
+        out.sharpness[at] = texture[:, 6] - texture[:, 7]
     return out
 
 

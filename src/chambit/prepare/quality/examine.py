@@ -157,6 +157,12 @@ def _grey(small: Described, options: Options) -> list[Screen]:
         Screen("saturated", small.white, saturated(small.white, "white", "흰색"), options.saturated_least),
         Screen("saturated", small.black, saturated(small.black, "black", "검은색"), options.saturated_least),
         Screen("truncated", small.missing.max(1), part, options.missing_least),
+        Screen(
+            "noisy",
+            small.sharpness,
+            _plain("neighbouring pixels differ as they rarely do", "이웃 화소 차이가 지나치게 큼"),
+        ),
+        Screen("blurred", -small.sharpness, _plain("it has little fine detail", "세부 묘사가 지나치게 적음")),
     ]
 
 
@@ -241,11 +247,11 @@ def _duplicates(
     """The later image of each pair, exact pairs first.
 
     Near ones are not looked for among images removed for what they show, which may be alike for their fault. A blurred
-    copy is odd in texture alone. Nothing is removed where the other image is, where the two have different labels, or
-    where they may be repeat examinations of one subject.
+    copy is odd in sharpness and texture alone. Nothing is removed where the other image is, where the two have
+    different labels, or where they may be repeat examinations of one subject.
     """
     removed = {row["at"] for row in others if row["removed"]}
-    faulty = {row["at"] for row in others if row["removed"] and row["check"] != "texture"}
+    faulty = {row["at"] for row in others if row["removed"] and row["check"] not in ("texture", "blurred")}
     sha = images.table["sha256"].to_list()
     first: dict[str, int] = {}
     again = [(first[key], i) for i, key in enumerate(sha) if first.setdefault(key, i) != i]

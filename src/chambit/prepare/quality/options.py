@@ -11,6 +11,8 @@ CHECKS = {
     "turned": ("turned or upside down", "회전·상하 뒤집힘"),
     "mirrored": ("mirrored left to right", "좌우 뒤집힘"),
     "blank": ("blank or little information", "빈 영상·정보량 부족"),
+    "noisy": ("noisy", "잡음 과다"),
+    "blurred": ("blurred", "흐림"),
     "shifted": ("shifted crop", "위치 어긋남"),
     "stretched": ("wrong aspect ratio", "가로세로 비율 이상"),
     "texture": ("unusual texture", "질감 이상"),
@@ -47,11 +49,13 @@ class Options(Frozen):
     false_pairs: float = Field(0.001, gt=0, lt=0.1)
     contamination: float = Field(0.05, gt=0, lt=0.2)
     removes: tuple[str, ...] = (
-        "blank",
-        "saturated",
         "truncated",
+        "saturated",
         "inverted",
         "turned",
+        "blank",
+        "noisy",
+        "blurred",
         "texture",
         "unlike",
         "exact_duplicate",
