@@ -196,6 +196,7 @@ def _quality(
         ]
     removed = {row["id"] for row in outliers if row["removed"]}
     suspected = store.get_table(made["quality"]["labels"])
+    reviewed = store.get_json(made["quality"]["reviewed"])
     by_check = Counter(str(row["check"]) for row in outliers if row["removed"])
     waiting = Counter(str(row["check"]) for row in outliers if not row["removed"])
     return [
@@ -204,8 +205,10 @@ def _quality(
             details={"checks": dict(by_check), "for a person": dict(waiting)}, **common,
         ),
         Finding(
-            measure="quality@1", quantity="label_errors", value=suspected["id"].n_unique() / len(images), n=n,
-            details={"listed": len(suspected)}, **common,
+            measure="quality@1", quantity="label_errors", n=n, reason=reviewed["reason"], **common,
+            # conflicts of duplicates are listed in any case, but they alone are no check of the labels
+            value=None if reviewed["reason"] else suspected["id"].n_unique() / len(images),
+            details={"listed": len(suspected), "auroc": reviewed["auroc"]},
         ),
         cell,
     ]  # fmt: skip

@@ -369,10 +369,11 @@ def _quality(asked: Wanted, made: Made) -> Step:
         outliers = quality.examine(images, options, np.random.default_rng(context.seed("outliers")))
         removed = set(outliers.filter(pl.col("removed"))["id"].to_list())
         rest = images.take(np.flatnonzero(~np.isin(images.table["id"].to_numpy(), list(removed))))
-        suspected = quality.labels(rest, options, np.random.default_rng(context.seed("labels")))
+        reviewed = quality.review(rest, options, np.random.default_rng(context.seed("labels")))
         return {
             "outliers": keep(outliers),
-            "labels": keep(suspected),
+            "labels": keep(reviewed.listed),
+            "reviewed": context.store.put_json({"auroc": reviewed.auroc, "reason": reviewed.reason}),
             "cells": keep(prepared.cells(rest, least)),
             "reason": context.store.put_json(""),
         }
