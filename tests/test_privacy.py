@@ -438,6 +438,11 @@ def test_a_study_of_the_private_stage_has_its_claim_audited(tmp_path: Path) -> N
     found = evidence(tmp_path / "out")
     assert "privacy_audit.lower_bound" not in found
     audit = found["privacy_audit.epsilon"]
-    assert (audit["verdict"], audit["details"]["tested"]) == ("CONDITIONAL", "adding or removing")
+    # the coins are not seeded: how far the audit reaches, and so whether it covers the claim, is chance
+    covered = audit["details"]["claimed"] < audit["details"]["reach"]
+    assert (audit["verdict"], audit["details"]["tested"]) == (
+        "PASS" if covered else "CONDITIONAL",
+        "adding or removing",
+    )
     assert audit["n"]["canaries"] > 30
     assert audit["details"]["claimed"] > 1

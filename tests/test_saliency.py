@@ -288,8 +288,12 @@ def test_an_unmarked_set_raises_nothing(faithful: Result) -> None:
     assert _low(faithful, "border") < 0
     assert abs(by_key(faithful)["saliency.border"].details["drawn"]) < 0.03  # type: ignore[arg-type]
     said = judged(faithful)
-    for key in saliency.QUANTITIES:
+    for key in set(saliency.QUANTITIES) - {"pointing"}:
         assert said[f"saliency.{key}"].verdict is Verdict.PASS, key
+    # of thirty images and three trainings the hottest point says little: then it is not shown, whatever its mean
+    pointing = said["saliency.pointing"]
+    shown = pointing.interval.low > pointing.null  # type: ignore[union-attr, operator]
+    assert pointing.verdict is (Verdict.PASS if shown else Verdict.CONDITIONAL)
 
 
 def test_a_mark_at_the_border_is_seen(marked: Result, faithful: Result) -> None:

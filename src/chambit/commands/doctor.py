@@ -25,7 +25,7 @@ class Extra(NamedTuple):
 
 EXTRAS = {
     "decoders": Extra(
-        ("python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+        ("pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "python-gdcm"),
         "without it most compressed DICOM files are set aside",
     ),
     "dp": Extra(("opacus",), "without it no study can train with differential privacy (flow_dp)"),

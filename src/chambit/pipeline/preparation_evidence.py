@@ -14,6 +14,16 @@ from chambit.pipeline.plan import Made
 from chambit.prepare import deidentify
 from chambit.prepare.burned.planting import limits
 
+NO_VOLUME = "There is no volume among the files; slices in files of their own are not joined."
+NO_PIXELS = "No file has pixels in which text could be burned in."
+TOO_SMALL = "No image is large enough to plant text in."
+KOREAN = {
+    NO_VOLUME: "부피영상 파일이 없음. 한 장씩 나뉜 단면은 이어 붙이지 않음.",
+    NO_PIXELS: "글자가 박힐 수 있는 영상이 든 파일이 없음.",
+    TOO_SMALL: "글자를 심을 만큼 큰 영상이 없음.",
+}
+"""Sentences of findings in Korean."""
+
 
 def did(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many fields of headers were removed, emptied, replaced and so on."""
@@ -96,7 +106,7 @@ def _text(
     looked: Sequence[Mapping[str, Any]], recall: Mapping[str, Any] | None, settings: Mapping[str, Any]
 ) -> list[Finding]:
     if not looked or recall is None:
-        why = "No file has pixels in which text could be burned in."
+        why = NO_PIXELS
         names = {"left": "lower", "recall": "higher", "doubtful": "lower"}
         return [Finding(measure="burned@1", quantity=name, value=None, direction=way, reason=why)
                 for name, way in names.items()]  # fmt: skip
@@ -136,7 +146,7 @@ def _text(
             null=1.0,
             direction="higher",
             control=control,
-            reason="" if planted else "No image is large enough to plant text in.",
+            reason="" if planted else TOO_SMALL,
             details={"cells": cells, "readable_recall": good / asked if asked else 0.0} | area,
         ),
         Finding(
@@ -162,7 +172,7 @@ def _faces(records: Sequence[Mapping[str, Any]]) -> Finding:
         unit="volumes",
         null=0.0,
         direction="lower",
-        reason="" if volumes else "There is no volume among the files; slices in files of their own are not joined.",
+        reason="" if volumes else NO_VOLUME,
     )
 
 

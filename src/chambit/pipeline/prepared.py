@@ -125,7 +125,8 @@ def close(workshop: Workshop, out: Path, made: Made, facts: Facts) -> Closed:
             version=__version__,
             korean={
                 rule.condition["en"]: rule.condition["ko"] for rule in facts.policy.rules.values() if rule.condition
-            },
+            }
+            | evidence.KOREAN,
         )
     )
     write_atomically(out / "prepared.html", page.encode())

@@ -26,6 +26,7 @@ from chambit.pipeline import (
     examining,
     making,
     plan,
+    preparation_evidence,
     prepared,
     probing,
     released,
@@ -313,7 +314,7 @@ def _facts(
         refused=refused,
         proof=proof_lines(proof),
         counts=closing.counts(sets),
-        korean={english: korean},
+        korean={english: korean} | register.KOREAN | preparation_evidence.KOREAN,
     )
 
 

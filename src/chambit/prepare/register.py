@@ -24,6 +24,9 @@ from chambit.core.study import Approval, Duty, Permission, Provenance, resolve
 version = "1"
 
 ETHICS, BOARD, PERMISSION = "ethics", "board", "permission"
+DRAWN = "Phantoms are drawn; no approval is needed."
+KOREAN = {DRAWN: "팬텀은 계산으로 그린 것이어서 승인이 필요하지 않음."}
+"""Sentences of findings in Korean."""
 ANSWERS = {"irb": (ETHICS,), "drb": (BOARD,), "joint_drb": (ETHICS, BOARD), "public_drb": (BOARD,)}
 NEEDED = {"phantoms": (), "public": (PERMISSION,), "hospital": (ETHICS, BOARD)}
 USES = ("train", "release")
@@ -148,7 +151,7 @@ def finding(register: Register) -> Finding:
         | {kind: sum(entry.kind == kind for entry in register.entries) for kind in kinds},
         null=1.0,
         direction="higher",
-        reason="" if needed else "Phantoms are drawn; no approval is needed.",
+        reason="" if needed else DRAWN,
         details=details,
     )
 
