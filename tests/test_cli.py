@@ -148,7 +148,7 @@ def test_doctor_knows_the_extras_and_says_how_to_get_one(monkeypatch: pytest.Mon
               for extra, lines in project["optional-dependencies"].items()}  # fmt: skip
     assert {extra: list(part.packages) for extra, part in doctor.EXTRAS.items()} == listed
     monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "opacus" else "1.0")
-    told = {check[0]: check for check in doctor._extras()}
+    told = {check.name: check for check in doctor._extras()}
     private, reading = told["extra dp"], told["extra ocr"]
     assert (private.good, private.needed, private.found) == (False, False, "not installed: opacus")
     assert "chambit[dp]" in private.remedy
