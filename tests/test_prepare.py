@@ -12,7 +12,7 @@ import yaml
 
 import residue
 from chambit.phantoms import hospital as bed
-from chambit.pipeline import cleaning, prepared, preparing
+from chambit.pipeline import cleaning, preparation_evidence, prepared, preparing
 from chambit.prepare import burned
 from chambit.prepare.redaction import Redaction
 from tinyhospital import prepare, rows_of
@@ -124,7 +124,7 @@ def test_a_study_uses_what_was_prepared_and_only_that(home: Path, tmp_path: Path
     shutil.rmtree(tmp_path / "out")
     said = chambit("plan", file)
     assert "chambit prepare" in said.err
-    assert len(prepared.recorded(home / "out")) == 9
+    assert len(prepared.recorded(home / "out")) == 8  # no volume, so nothing is said of faces
 
 
 def test_what_is_wrong_is_told_at_once(tmp_path: Path) -> None:
@@ -166,3 +166,13 @@ def test_columns_that_tell_people_apart_stay_behind() -> None:
     assert kept == ["sex"]
     assert "40 different values" in dropped["room"]
     assert "identifier" in dropped["note"]
+
+
+def test_sections_that_nobody_looked_at_are_no_pass() -> None:
+    plain = {"state": "cleaned", "section": False}
+    assert preparation_evidence._faces([plain]) == []
+    (sections,) = preparation_evidence._faces([plain, plain | {"section": True}])
+    assert sections.value is None
+    assert "not joined" in sections.reason
+    (volumes,) = preparation_evidence._faces([plain | {"face": "smooth"}, {"state": "set aside", "why": "face"}])
+    assert (volumes.value, volumes.n["volumes"]) == (1, 2)

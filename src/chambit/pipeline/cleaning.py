@@ -22,6 +22,9 @@ from chambit.prepare.redaction import Redaction
 VOLUMES = ("nifti",)
 """Readers whose files are volumes made by reconstruction: nobody burns text into them, but they may show a face."""
 
+SECTIONED = ("CT", "MR", "PT")
+"""DICOM modalities whose single files may together show a head."""
+
 
 class Job(NamedTuple):
     """What a worker is given: files, the key, where cleaned files go, and how text is looked for."""
@@ -55,7 +58,7 @@ class Pair(NamedTuple):
 
 def search_chunk(store: Store, pairs: Sequence[Pair]) -> str:
     """Search files as they lie in the output for the identifiers of their originals; keeps what was found, masked."""
-    found = {pair.output.name: deidentify.residuals(pair.output.read_bytes(), seeds(pair.entry)) for pair in pairs}
+    found = {str(pair.output): deidentify.residuals(pair.output.read_bytes(), seeds(pair.entry)) for pair in pairs}
     return store.put_json({name: hits for name, hits in found.items() if hits})
 
 
@@ -86,7 +89,7 @@ def record(entry: Entry, job: Job) -> dict[str, Any]:
         "output": outcome.cleaned.name,
         "mask": mask,
         "subject": outcome.cleaned.subject,
-        "reader": name,
+        "section": name == "dicom" and _modality(entry.path) in SECTIONED,
         "did": dict(sorted(did.items())),
         "seeds": len(outcome.cleaned.identifiers),
         "pixels": outcome.cleaned.pixels,
@@ -225,6 +228,12 @@ def _mask(entry: Entry, job: Job, owner: deidentify.Cleaned) -> str:
     new = f"{Path(owner.name).with_suffix('')}.mask{cleaned.suffix}"
     write_atomically(job.folder / new, cleaned.data)
     return new
+
+
+def _modality(path: Path) -> str:
+    from pydicom import dcmread
+
+    return str(dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Modality"]).get("Modality", ""))
 
 
 class _FaceError(InputError):

@@ -14,11 +14,11 @@ from chambit.pipeline.plan import Made
 from chambit.prepare import deidentify
 from chambit.prepare.burned.planting import limits
 
-NO_VOLUME = "There is no volume among the files; slices in files of their own are not joined."
+SECTIONS = "Sections of CT or MR in files of their own are not joined to volumes, so no face was looked for in them."
 NO_PIXELS = "No file has pixels in which text could be burned in."
 TOO_SMALL = "No image is large enough to plant text in."
 KOREAN = {
-    NO_VOLUME: "부피영상 파일이 없음. 한 장씩 나뉜 단면은 이어 붙이지 않음.",
+    SECTIONS: "한 장씩 나뉜 CT·MR 단면은 이어 붙이지 않으므로, 얼굴을 찾아보지 않았음.",
     NO_PIXELS: "글자가 박힐 수 있는 영상이 든 파일이 없음.",
     TOO_SMALL: "글자를 심을 만큼 큰 영상이 없음.",
 }
@@ -81,7 +81,7 @@ def findings(
             details={"did": did(records)},
         ),
         *_text(looked, recall, settings),
-        _faces(records),
+        *_faces(records),
         *_quality(store, made, images, outliers, settings),
     ]
     return out
@@ -161,19 +161,25 @@ def _text(
     ]  # fmt: skip
 
 
-def _faces(records: Sequence[Mapping[str, Any]]) -> Finding:
+def _faces(records: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Nothing where nothing could show a face; without a value where sections are there that nobody looked at."""
     refused = sum(row.get("why") == "face" for row in records)
     volumes = refused + sum("face" in row for row in records)
-    return Finding(
-        measure="faces@1",
-        quantity="present",
-        value=float(refused),
-        n={"volumes": volumes},
-        unit="volumes",
-        null=0.0,
-        direction="lower",
-        reason="" if volumes else NO_VOLUME,
-    )
+    sections = sum(bool(row.get("section")) for row in records)
+    if not volumes and not sections:
+        return []
+    return [
+        Finding(
+            measure="faces@1",
+            quantity="present",
+            value=None if sections else float(refused),
+            n={"volumes": volumes, "sections": sections},
+            unit="volumes",
+            null=0.0,
+            direction="lower",
+            reason=SECTIONS if sections else "",
+        )
+    ]
 
 
 def _quality(

@@ -241,13 +241,16 @@ def _clean(asked: Wanted, out: Path) -> Step:
         if not cleaned:
             shown = [Problem(identifiers.redacted(row["file"]), row["reason"], row["remedy"]) for row in records[:10]]
             raise InputError("Not one file could be cleaned.", shown)
+        if len({row["output"] for row in cleaned}) < len(cleaned):
+            problem = Problem("new names", "two files would have the same one, by chance", "use another key")
+            raise InputError("The files cannot be named apart.", [problem])
         columns, dropped = safe_columns(cleaned)
         write_atomically(prepared.listing(out), _listing(cleaned, columns))
         context.note(f"{len(cleaned):,} files are cleaned, {len(records) - len(cleaned):,} set aside.")
         return {"records": context.store.put_json(records), "dropped": context.store.put_json(dropped)}
 
     # files are read again when their names or sizes change, and written again when somebody took one away
-    return Step("clean", "1", options, {"files": inputs_digest(source)}, run, SEED, present=_present(out))
+    return Step("clean", "2", options, {"files": inputs_digest(source)}, run, SEED, present=_present(out))
 
 
 def _present(out: Path) -> Any:
