@@ -1,0 +1,1 @@
+"""Services that make images from text, one file each."""

@@ -1,0 +1,1 @@
+"""Kinds of phantoms, one file each: who is drawn, and as which files."""
