@@ -52,6 +52,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "exchangeability": {"draws": 200},
     "text": {"heights": (8, 10), "contrasts": (0.5,), "plants": 2, "compulsory": 5, "identifiers": 4, "holdout": 20},
     "composition": {},
+    "colour": {"draws": 12, "pairs": 15},
+    "temporal": {"steps": 40, "least": 12, "splits": 12, "draws": 200, "pairs": 15},
+    "rivals": {"seeds": 1, "steps": 20, "draws": 200, "least_test": 20},
 }
 
 

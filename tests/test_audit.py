@@ -236,7 +236,7 @@ def test_a_folder_of_colour(sets: dict[str, Path], tmp_path: Path, policy: Path)
     for k in range(4):
         save(tmp_path / "colour" / f"{k}.png", rng.integers(0, 255, (32, 32, 3), np.uint8))
     said = audit(sets | {"synthetic": tmp_path / "colour"}, tmp_path / "out", policy)
-    _refused(said, tmp_path / "out", "Colour cohorts are not supported")
+    _refused(said, tmp_path / "out", "Most images are coloured")
 
 
 def test_sixteen_bits_that_use_twelve(sets: dict[str, Path], tmp_path: Path, policy: Path) -> None:

@@ -112,7 +112,7 @@ def test_plan_before_the_first_run(tmp_path: Path) -> None:
     assert said.code == 0
     rows = re.findall(r"^  (\S.*?) {2,}[\d,]+ (\S+) +(done|about \d+ s)$", said.out, re.MULTILINE)
     assert [name for name, _, _ in rows] == [
-        "phantoms", "intake", "split", "masks", "train", "sample", "refine", "near duplicates", "probes",
+        "phantoms", "intake", "split", "masks", "items", "train", "sample", "refine", "near duplicates", "probes",
         *(f"measure {name}" for name in MEASURED)
     ]  # fmt: skip
     assert {state for _, _, state in rows} & {"done"} == set()
@@ -121,7 +121,7 @@ def test_plan_before_the_first_run(tmp_path: Path) -> None:
 def test_plan_after_a_run_says_done(tiny: Path) -> None:
     said = chambit("plan", tiny / "study.yaml", "--out", tiny / "once")
     assert said.code == 0
-    assert said.out.count(" done\n") == 9 + len(MEASURED)
+    assert said.out.count(" done\n") == 10 + len(MEASURED)
     assert "about 0.0 min" in said.out
 
 

@@ -20,6 +20,7 @@ from chambit.core.evidence import Finding, Interval, Verdict
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
+from chambit.generate.items import PLANNED, Examples, Form
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from chambit.measure.examination import Examination
@@ -263,10 +264,12 @@ def test_the_example_of_a_refine_operation() -> None:
 def test_the_example_of_a_stage(context: Context) -> None:
     module = _example("src/chambit/generate/stages/average.py")
     options = module.Options(steps=1)
-    weights = module.train(context, _images(context.store, 20), None, ["a", "b"], options)
-    whole, masks = module.sample(context.store, weights, [0, 1, 1], [5, 6, 7], [False] * 3, options)
-    alone, _ = module.sample(context.store, weights, [1], [7], [False], options)
-    assert (whole.shape, whole.dtype, masks) == ((3, 16, 12), np.float32, None)
+    images = _images(context.store, 20)
+    weights = module.train(context, Examples(images, Form(*images.shape), ("a", "b")), options)
+    assert set(module.ports(options).needs) <= set(PLANNED)
+    whole = module.sample(context.store, weights, {"label": np.array([0, 1, 1])}, [5, 6, 7], options)["image"]
+    alone = module.sample(context.store, weights, {"label": np.array([1])}, [7], options)["image"]
+    assert (whole.shape, whole.dtype) == ((3, 16, 12), np.float32)
     assert np.array_equal(whole[2], alone[0])
 
 

@@ -228,7 +228,7 @@ def test_colour_cohort_is_refused_as_a_whole(cohort: Path, tmp_path: Path) -> No
         rgb = np.random.default_rng(number).integers(0, 256, (16, 12, 3), np.uint8)
         save(cohort / f"c{number}.png", rgb)
     (cohort / "labels.csv").unlink()
-    with pytest.raises(InputError, match="Colour cohorts are not supported yet") as caught:
+    with pytest.raises(InputError, match="Most images are coloured") as caught:
         Taken(tmp_path / "work", Source(cohort))
     assert "7 of 13" in str(caught.value)
 

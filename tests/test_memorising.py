@@ -15,7 +15,9 @@ from chambit.core.evidence import Verdict
 from chambit.core.steps import Context
 from chambit.core.store import Store
 from chambit.generate import checkpoint, flow, looking
-from chambit.generate.codec import Codec
+from chambit.generate.codec.dct import BlockDCT
+from chambit.generate.items import Examples, Form
+from chambit.generate.looking import Look
 from chambit.generate.stages import flow as stage
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
@@ -50,6 +52,15 @@ def _set(store: Store, pixels: np.ndarray) -> ImageSet:
     )
 
 
+def _examples(images: ImageSet, masks: np.ndarray | None, classes: list[str]) -> Examples:
+    return Examples(images, Form(*images.shape), tuple(classes), masks)
+
+
+def _look(step: int, samples: np.ndarray) -> Look:
+    """A look at samples of both classes in turn, by a network that knows nothing."""
+    return Look(step, samples, np.arange(len(samples)) % 2, lambda images, labels: np.zeros(len(images)))
+
+
 Learner = tuple[Any, str]
 
 
@@ -57,7 +68,7 @@ Learner = tuple[Any, str]
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
     """A stage that knows 16 small images by heart."""
     context = _context(tmp_path_factory.mktemp("learnt"))
-    yield context, stage.train(context, _set(context.store, IMAGES[:MEMBERS]), None, ["a", "b"], LEARNT)
+    yield context, stage.train(context, _examples(_set(context.store, IMAGES[:MEMBERS]), None, ["a", "b"]), LEARNT)
     context.ledger.close()
 
 
@@ -66,7 +77,7 @@ def unlearnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
     """The same after one step."""
     context = _context(tmp_path_factory.mktemp("unlearnt"))
     options = LEARNT.model_copy(update={"steps": 1})
-    yield context, stage.train(context, _set(context.store, IMAGES[:MEMBERS]), None, ["a", "b"], options)
+    yield context, stage.train(context, _examples(_set(context.store, IMAGES[:MEMBERS]), None, ["a", "b"]), options)
     context.ledger.close()
 
 
@@ -80,7 +91,7 @@ def _vary(learner: Learner, strength: float, rows: slice = slice(0, 64), first: 
 
 
 def test_strength_0_is_the_round_trip_of_the_codec(learnt: Learner) -> None:
-    codec = Codec.fit(GREY[:MEMBERS], size=4, keep=4)
+    codec = BlockDCT.fit(GREY[:MEMBERS], size=4, keep=4)
     made = _vary(learnt, 0)
     assert (made.dtype, made.shape) == (np.float32, GREY.shape)
     assert np.allclose(made, codec.decode(codec.encode(GREY)), atol=1e-6)
@@ -102,7 +113,7 @@ def test_at_strength_1_nothing_of_the_image_is_left(learnt: Learner) -> None:
         stage.vary(context.store, weights, GREY[k : k + 8], labels, None, 1.0, seeds, LEARNT) for k in (0, 32)
     )
     assert np.array_equal(one, other)
-    drawn, _ = stage.sample(context.store, weights, labels, seeds, [False] * 8, LEARNT)
+    drawn = stage.sample(context.store, weights, {"label": np.array(labels)}, seeds, LEARNT)["image"]
     assert np.array_equal(one, drawn)  # it is a sample
 
 
@@ -117,7 +128,7 @@ def test_a_near_duplicate_depends_on_its_own_seed_only(learnt: Learner) -> None:
 def test_the_mask_is_where_the_finding_comes_back(tmp_path: Path) -> None:
     context = _context(tmp_path)
     images, masks = _cohort(context.store, True)
-    weights = stage.train(context, images, masks, ["ill", "normal"], SMALL)
+    weights = stage.train(context, _examples(images, masks, ["ill", "normal"]), SMALL)
     given = (context.store, weights, images.grey()[:4], [0, 1, 0, 1])
     assert masks is not None
     with_masks = stage.vary(*given, masks[:4], 0.5, [1, 2, 3, 4], SMALL)
@@ -284,12 +295,12 @@ Curve = list[tuple[int, np.ndarray]]
 
 
 def _watched(
-    folder: Path, answer: Callable[[int, np.ndarray, Any], int | None], options: stage.Options = LEARNT
+    folder: Path, answer: Callable[[Look], int | None], options: stage.Options = LEARNT
 ) -> tuple[Context, str]:
     context = _context(folder)
     images = _set(context.store, IMAGES[:MEMBERS])
     try:
-        return context, stage.train(context, images, None, ["a", "b"], options, watch=answer)
+        return context, stage.train(context, _examples(images, None, ["a", "b"]), options, watch=answer)
     finally:
         context.ledger.close()
 
@@ -300,13 +311,14 @@ SHORT = LEARNT.model_copy(update={"steps": 30, "look": 10, "checkpoint": 12})
 def test_looks_do_not_change_the_training(tmp_path: Path) -> None:
     seen: Curve = []
 
-    def watch(step: int, samples: np.ndarray, known: Any) -> None:
+    def watch(look: Look) -> None:
         torch.rand(3)  # whatever the watcher does with the global stream
-        seen.append((step, samples))
-        assert known(GREY[:20], LABELS[:20]).shape == (20,)
+        seen.append((look.step, look.samples))
+        assert look.known is not None
+        assert look.known(GREY[:20], LABELS[:20]).shape == (20,)
 
     context = _context(tmp_path / "plain")
-    plain = stage.train(context, _set(context.store, IMAGES[:MEMBERS]), None, ["a", "b"], SHORT)
+    plain = stage.train(context, _examples(_set(context.store, IMAGES[:MEMBERS]), None, ["a", "b"]), SHORT)
     context.ledger.close()
     _, weights = _watched(tmp_path / "watched", watch, SHORT)
     assert weights == plain
@@ -320,10 +332,10 @@ def test_looks_do_not_change_the_training(tmp_path: Path) -> None:
 def test_a_look_comes_at_the_end_though_the_steps_do_not_fit(tmp_path: Path) -> None:
     steps: list[int] = []
     short = LEARNT.model_copy(update={"steps": 10, "look": 4})
-    _watched(tmp_path / "a", lambda step, samples, known: steps.append(step), short)
+    _watched(tmp_path / "a", lambda look: steps.append(look.step), short)
     assert steps == [4, 8, 10]
     steps.clear()
-    _watched(tmp_path / "b", lambda step, samples, known: steps.append(step), short.model_copy(update={"look": 0}))
+    _watched(tmp_path / "b", lambda look: steps.append(look.step), short.model_copy(update={"look": 0}))
     assert steps == []
 
 
@@ -342,7 +354,7 @@ def test_a_stop_uses_the_weights_that_were_asked_for(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(looking.Looking, "at", spied)
     options = LEARNT.model_copy(update={"steps": 40, "look": 10})
-    context, key = _watched(tmp_path, lambda step, samples, known: 10 if step == 30 else None, options)
+    context, key = _watched(tmp_path, lambda look: 10 if look.step == 30 else None, options)
     assert list(averages) == [10, 20, 30]  # and no look after
     arrays = context.store.get_arrays(key)
     for name, value in averages[10].items():
@@ -450,7 +462,7 @@ def stopped(crowd: Crowd, tmp_path_factory: pytest.TempPathFactory) -> tuple[wat
     watch = _prepared(crowd, folder)
     notes: list[str] = []
     context = dataclasses.replace(_context(folder), tell=lambda event: notes.append(event.note))
-    weights = stage.train(context, crowd[1], None, ["a", "b"], HEART, watch=watch)
+    weights = stage.train(context, _examples(crowd[1], None, ["a", "b"]), HEART, watch=watch)
     context.ledger.close()
     return watch, weights, [note for note in notes if note]
 
@@ -490,9 +502,9 @@ def test_a_kill_changes_neither_weights_nor_curve(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "keep", killed)
         with pytest.raises(StoppedError):
-            stage.train(context, crowd[1], None, ["a", "b"], HEART, watch=_prepared(crowd, tmp_path))
+            stage.train(context, _examples(crowd[1], None, ["a", "b"]), HEART, watch=_prepared(crowd, tmp_path))
     again = _prepared(crowd, tmp_path)
-    assert stage.train(context, crowd[1], None, ["a", "b"], HEART, watch=again) == weights
+    assert stage.train(context, _examples(crowd[1], None, ["a", "b"]), HEART, watch=again) == weights
     assert again.curve() == watch.curve()
     context.ledger.close()
 
@@ -501,10 +513,10 @@ def test_a_look_that_is_taken_again_takes_the_place_of_the_first(crowd: Crowd, t
     """A kill between a look and the next checkpoint: training goes on before the look and comes to it again."""
     watch, samples = _prepared(crowd, tmp_path), crowd[3][:12]
     for step in (10, 20, 30):
-        watch(step, samples, lambda images, labels: np.zeros(len(images)))
+        watch(_look(step, samples))
     before = watch.curve()
     for step in (20, 30):
-        _prepared(crowd, tmp_path)(step, samples, lambda images, labels: np.zeros(len(images)))
+        _prepared(crowd, tmp_path)(_look(step, samples))
     assert watch.curve() == before
     assert [look["step"] for look in before] == [10, 20, 30]
 

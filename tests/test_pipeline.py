@@ -150,15 +150,16 @@ def test_an_image_can_be_made_again_alone(once: Path) -> None:
     from chambit.core.store import Store
     from chambit.generate.refine import crop
     from chambit.generate.stages import flow
-    from chambit.pipeline.making import quantised
+    from chambit.pipeline.drawing import quantised
 
     store = Store(once / "work")
     outputs = {name: made for name, made in step_outputs(once).values()}
-    about = store.get_json(outputs["train"]["about"])
+    about = store.get_json(outputs["items"]["about"])
     row = pl.read_parquet(once / "images.parquet").row(5, named=True)
     options = flow.Options.model_validate(STUDY["recipe"]["train"]["flow"])
     label, masked = about["classes"].index(row["label"]), row["label"] in about["masked"]
-    made, _ = flow.sample(store, outputs["train"]["weights"], [label], [int(row["seed"])], [masked], options)
+    given = {"label": np.array([label]), "finding": np.array([masked])}
+    made = flow.sample(store, outputs["train"]["weights"], given, [int(row["seed"])], options)["image"]
     alone = crop.apply(quantised(made, about["bits"], about["dtype"]), crop.Options(bottom="25%"))[0]
     with Pillow.open(once / "candidate" / row["label"] / f"{row['id']}.png") as picture:
         kept = np.asarray(picture).astype(np.float64)
@@ -207,14 +208,14 @@ def test_the_ledger_holds(once: Path) -> None:
         ledger.close()
     assert kinds[0] == "study.frozen"  # before the first measurement
     assert kinds[-1] == "evidence.closed"
-    assert kinds.count("step.done") == 9 + len(MEASURED)
+    assert kinds.count("step.done") == 11 + len(MEASURED)
 
 
 def test_a_second_run_does_nothing_and_changes_nothing(once: Path, copy: Path) -> None:
     before = {name: (copy / name).stat().st_mtime_ns for name in ("evidence.json", "images.parquet", "verdict.json")}
     said = chambit("run", once.parent / "study.yaml", "--out", copy)
     assert said.code == 0, said.err
-    assert said.out.count(": done before") == 9 + len(MEASURED)
+    assert said.out.count(": done before") == 11 + len(MEASURED)
     for name, stamp in before.items():
         assert (copy / name).read_bytes() == (once / name).read_bytes()
         assert (copy / name).stat().st_mtime_ns == stamp

@@ -20,8 +20,9 @@ from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
 from chambit.generate import dpsgd, released
-from chambit.generate.codec import Codec
+from chambit.generate.codec.dct import BlockDCT
 from chambit.generate.dpsgd import Gaussian
+from chambit.generate.items import Examples, Form
 from chambit.generate.stages import flow_dp
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
@@ -114,7 +115,7 @@ def test_accountants_that_contradict_each_other_are_no_claim(monkeypatch: pytest
 def test_the_codec_is_that_of_the_images_but_for_the_noise() -> None:
     images = pictures(60, 0).astype(np.float32) / 255
     member = np.repeat(np.arange(30), 2)
-    exact = Codec.fit(images, size=8, keep=3)
+    exact = BlockDCT.fit(images, size=8, keep=3)
     near = released.codec(images, member, 30, size=8, keep=3, sigma=1e-6)
     scale = released._prior(8, 3)[1]
     assert torch.allclose(near.mean, exact.mean, atol=1e-3)
@@ -166,12 +167,16 @@ def _images(store: Store, count: int = 40, pixels: np.ndarray | None = None) -> 
     return ImageSet(store, pl.DataFrame(columns)), masks
 
 
+def _examples(images: ImageSet, masks: np.ndarray | None) -> Examples:
+    return Examples(images, Form(*images.grey().shape[1:]), ("ill", "normal"), masks)
+
+
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Context, str, flow_dp.Options]]:
     options = TINY.model_copy(update={"canaries": 8})
     context = _context(tmp_path_factory.mktemp("private"))
     images, masks = _images(context.store)
-    yield context, flow_dp.train(context, images, masks, ["ill", "normal"], options), options
+    yield context, flow_dp.train(context, _examples(images, masks), options), options
     context.ledger.close()
 
 
@@ -185,10 +190,11 @@ def test_the_stage_draws_images_and_says_what_they_cost(private: tuple[Context, 
     assert len(claim["canaries"]) == 8
     assert set(claim["left_out"]) < set(claim["canaries"]) or claim["left_out"] == claim["canaries"]
     assert b"p0" not in context.store.get_arrays(weights)["claim"].tobytes()  # nobody's name goes with the weights
-    images, masks = flow_dp.sample(context.store, weights, [0, 1], [5, 6], [True, False], options)
+    given = {"label": np.array([0, 1]), "finding": np.array([True, False])}
+    made = flow_dp.sample(context.store, weights, given, [5, 6], options)
+    images, masks = made["image"], made["mask"]
     assert (images.shape, images.dtype) == ((2, 32, 32), np.float32)
     assert 0 <= images.min() <= images.max() <= 1
-    assert masks is not None
     assert masks.any((1, 2)).tolist() == [True, False]
     scores = flow_dp.probe(context.store, weights, images, [0, 1], None, 3, options)
     assert all(score.shape == (2,) and np.isfinite(score).all() for score in scores.values())
@@ -238,7 +244,7 @@ def test_no_step_looks_at_more_than_the_sample_and_the_noise_is_there(
     monkeypatch.setattr(dpsgd, "noised", watched)
     context = _context(tmp_path)
     images, _ = _images(context.store)
-    weights = flow_dp.train(context, images, None, ["ill", "normal"], TINY)
+    weights = flow_dp.train(context, _examples(images, None), TINY)
     assert len(seen) == TINY.steps
     assert {given for _, given in seen} == {(1.0, 1.5, 8.0)}
     for total, _ in seen:
@@ -264,13 +270,13 @@ def test_a_killed_training_goes_on_and_releases_nothing_twice(tmp_path: Path) ->
         patch.setattr(dpsgd, "noised_sum", lambda *given: releases.append(1) or summed(*given))  # type: ignore[func-returns-value]
         patch.setattr(Context, "progress", lambda self, done, total, unit: stopped(type("E", (), {"done": done})))
         with pytest.raises(StoppedError):
-            flow_dp.train(context, images, masks, ["ill", "normal"], TINY)
+            flow_dp.train(context, _examples(images, masks), TINY)
         assert len(releases) == 2
         patch.undo()
         patch.setattr(dpsgd, "noised_sum", lambda *_: pytest.fail("released again"))
         told: list[Any] = []
         again = Context(context.step, context.store, context.ledger, context.engine, told.append, context.scratch)
-        weights = flow_dp.train(again, images, masks, ["ill", "normal"], TINY)
+        weights = flow_dp.train(again, _examples(images, masks), TINY)
     assert any("trained 2 steps" in event.note for event in told)
     assert flow_dp.claim(context.store, weights)["steps"] == TINY.steps
     context.ledger.close()
@@ -295,7 +301,7 @@ def test_without_opacus_a_person_is_told_what_to_do(tmp_path: Path, monkeypatch:
     context = _context(tmp_path)
     images, _ = _images(context.store)
     with pytest.raises(ExtensionError, match=r"opacus.*\n.*\n.*chambit\[dp\]"):
-        flow_dp.train(context, images, None, ["ill", "normal"], TINY)
+        flow_dp.train(context, _examples(images, None), TINY)
     context.ledger.close()
 
 

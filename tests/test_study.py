@@ -54,9 +54,9 @@ def test_a_good_study(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_names_its_line(problems: Told) -> None:
-    told = problems(TEXT.replace("    pixels: 32\n", "    pixels: 32\n    colour: red\n"))
+    told = problems(TEXT.replace("    pixels: 32\n", "    pixels: 32\n  colour: red\n"))
     assert list(told) == ["study:8"]
-    assert "unknown key `cohort.phantoms.colour`" in told["study:8"]
+    assert "unknown key `cohort.colour`" in told["study:8"]
 
 
 def test_a_wrong_value_names_its_line_and_what_it_is_now(problems: Told) -> None:
@@ -187,6 +187,8 @@ CHANGES: dict[str, Any] = {
     "cohort": {"phantoms": {"patients": 121, "pixels": 32}},
     "prepare": {"into": "prepared", "key": "site.key"},
     "recipe": {"train": {"flow": {"steps": 10}}},
+    "examine": {"pixels": 16},
+    "rivals": {"gan": {"train": {"flow": {"steps": 5}}}},
     "measures": {"frechet": {}},
     "weights": {"dinov2": {"path": "w.pth", "sha256": "0" * 64}},
     "margins": {"auroc": 0.1},
@@ -244,6 +246,27 @@ def test_a_missing_policy_is_told_with_the_rest(tmp_path: Path) -> None:
         pipeline.read(write_study(tmp_path, policy="none.yaml", measures={"beauty": {}}))
     assert "policy: none.yaml" in str(caught.value)
     assert "measures.beauty" in str(caught.value)
+
+
+def test_options_of_drawn_patients_are_checked_by_their_kind(tmp_path: Path) -> None:
+    cohort = STUDY["cohort"] | {"phantoms": STUDY["cohort"]["phantoms"] | {"colour": "red"}}
+    with pytest.raises(StudyError, match=r"cohort\.phantoms\.colour: unknown key"):
+        pipeline.read(write_study(tmp_path, cohort=cohort))
+    cohort = STUDY["cohort"] | {"phantoms": {"kind": "unicorn"}}
+    with pytest.raises(StudyError, match="no kind of phantoms called 'unicorn'"):
+        pipeline.read(write_study(tmp_path, cohort=cohort))
+
+
+def test_stages_that_do_not_fit_are_told_before_anything_runs(tmp_path: Path) -> None:
+    recipe = {"train": [{"sdm": {}}]}
+    with pytest.raises(StudyError, match="'sdm' needs layout, which neither an earlier stage nor the plan gives"):
+        pipeline.read(write_study(tmp_path, recipe=recipe))
+
+
+def test_counts_of_a_plan_are_scaled_and_make_the_number_of_images() -> None:
+    sample = {"counts": {"modality": {"MR": 10_000, "CT": 20_000, "DX": 105_000}}, "scale": 0.01}
+    study = Study.model_validate(STUDY | {"recipe": {"train": {"flow": {}}, "sample": sample}})
+    assert study.recipe.sample.images == 1350
 
 
 def test_an_unknown_stage_is_told(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def write_policy(path: Path, *, copies: int = 8, membership: int = NEVER) -> Pat
     settings = raw["settings"]
     settings["copies"] |= {"least": copies, "plants": 3, "alpha": 0.05, "alpha_small": 0.2}
     settings["membership"] |= {"least": membership, "permutations": 200, "hidden": 4}
-    settings["memorisation"] |= {"least": 8}
+    settings["memorisation"] |= {"least": 8, "judge": 20}
     # with a quarter guessed on each side a perfect score is all right however unevenly the unseeded coins fall
     settings["privacy_audit"] |= {"least": 16, "least_auxiliary": 8, "planted": 0.3, "guesses": [0.25, 0.5]}
     settings["text"] |= {"heights": [8, 10], "contrasts": [0.5], "plants": 1, "compulsory": 3, "identifiers": 2}

@@ -13,6 +13,8 @@ COMMANDS = {
     "prepare": "De-identify originals; find text, outliers and wrong labels.",
     "plan": "Show a study's steps, what is done, and what the rest will take.",
     "run": "Run a study, or go on where it stopped.",
+    "prompt": "Order images by text: plan, price, ask, show.",
+    "sample": "Draw more with what a finished run has trained.",
     "audit": "Examine a synthetic set that somebody else made.",
     "inspect": "Inspect what was delivered against its contract.",
     "seal": "Encrypt originals at rest.",

@@ -38,6 +38,14 @@ EXTRAS = {
         "without it text in the images is not looked for (NOT_RUN), and originals cannot be prepared",
     ),
     "hangul": Extra(("tesserocr",), "without it Hangul in pixels is found but not read"),
+    "prompt": Extra(
+        ("google-genai", "httpx2", "openai"),
+        "without it no service is asked for images; the stand-in and folders work",
+    ),
+    "diffusers": Extra(
+        ("accelerate", "diffusers", "transformers"),
+        "without it no text-to-image weights of one's own can be used",
+    ),
     "video": Extra(("av",), "without it films are set aside"),
     "slides": Extra(("openslide-bin", "openslide-python"), "without it whole slides are set aside"),
 }

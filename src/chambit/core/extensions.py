@@ -21,6 +21,8 @@ _KINDS = {
     "stages": "stage",
     "refine": "refinement",
     "readers": "reader",
+    "kinds": "kind of phantoms",
+    "providers": "image service",
     "embed": "extractor",
     "utility": "measure",
     "safety": "measure",

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from chambit.core import digest
 from chambit.core.errors import Problem, StudyError
 from chambit.core.evidence import Frozen
-
-Named = dict[str, dict[str, Any]]
+from chambit.core.recipe import Options, Recipe, Rival
 
 
 class Purpose(Frozen):
@@ -104,20 +103,29 @@ class Provenance(Frozen):
 
 
 class Phantoms(Frozen):
-    """The embedded cohort: procedural chest radiographs."""
+    """An embedded cohort of drawn patients: `kind` is a file of `chambit.phantoms.kinds`, further keys its options."""
 
+    kind: str = "chest"
     patients: int = Field(3200, ge=20)
-    pixels: int = Field(64, ge=32, le=512)
-    prevalence: float = Field(0.5, gt=0, lt=1)
-    contrast: float = Field(3.4, ge=0, description="largest thickness of consolidated lung, cm")
+    pixels: int = Field(64, ge=32, le=1024)
+    options: Options = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "options" in value:
+            return value
+        mine = {key: given for key, given in value.items() if key in cls.model_fields}
+        return mine | {"options": {key: given for key, given in value.items() if key not in mine}}
 
 
 class Files(Frozen):
     """Real files: a folder of images, films, volumes or slides, or a MedMNIST-style .npz.
 
     Paths are relative to the study file. `frames`: what is taken of a file with several images. `colour`: whether
-    coloured images are refused or become grey by their luminance. `subjects`: `folder` where each folder below that of
-    the class holds the pictures of one subject in their natural order.
+    coloured images are refused, become grey by their luminance, or stay coloured. `subjects`: `folder` where each
+    folder below that of the class holds the pictures of one subject in their natural order. `axis`: the images of one
+    `series` (a column of the labels; else one file) are the frames or slices of one item.
     """
 
     path: Path
@@ -127,8 +135,9 @@ class Files(Frozen):
     size: tuple[int, int] | None = None
     resize: bool = False
     frames: Literal["refuse", "first", "middle", "all"] = "refuse"
-    colour: Literal["refuse", "grey"] = "refuse"
+    colour: Literal["refuse", "grey", "keep"] = "refuse"
     subjects: Literal["file", "folder"] = "file"
+    axis: Literal["", "time", "depth"] = ""
 
 
 class Split(Frozen):
@@ -175,46 +184,21 @@ class Cohort(Frozen):
         return self
 
 
-class Sample(Frozen):
-    """How many synthetic images, and of which class; shares are those of the training images unless given."""
-
-    images: int = Field(1000, ge=10)
-    shares: dict[str, float] | None = None
-
-    @field_validator("shares")
-    @classmethod
-    def _some(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        if value is not None and (min(value.values(), default=0) < 0 or not sum(value.values()) > 0):
-            raise ValueError("shares must not be below 0, and at least one must be above")
-        return value
-
-
-class Recipe(Frozen):
-    """How synthetic images are made: one trained stage, how many to draw, and the chain of operations after it."""
-
-    train: Named
-    sample: Sample = Sample()
-    refine: list[Named] = Field(default_factory=list)
-
-    @field_validator("train")
-    @classmethod
-    def _one_stage(cls, value: Named) -> Named:
-        if len(value) != 1:
-            raise ValueError("name exactly one stage")
-        return value
-
-    @field_validator("refine")
-    @classmethod
-    def _one_operation(cls, value: list[Named]) -> list[Named]:
-        if any(len(entry) != 1 for entry in value):
-            raise ValueError("each entry of refine names exactly one operation, for example `- crop: {bottom: 30%}`")
-        return value
-
-
 class Margins(Frozen):
     """Margins a person fixes before the first measurement; None takes the policy's default."""
 
     auroc: float | None = Field(None, gt=0, lt=0.5)
+
+
+class Examine(Frozen):
+    """At which size the sets are measured; None: as they are. What would be released keeps its size and colour.
+
+    Coloured images are measured by their luminance. With `parts_from` the masks that measures see are not those of the
+    finding: they cover the parts of this index and above in the layouts, such as teeth.
+    """
+
+    pixels: int | None = Field(None, ge=16, le=1024)
+    parts_from: int = Field(0, ge=0, le=255)
 
 
 class Run(Frozen):
@@ -255,11 +239,19 @@ class Study(Frozen):
     cohort: Cohort
     prepare: Preparation | None = None
     recipe: Recipe
+    examine: Examine = Examine()
+    rivals: dict[str, Rival] = Field(default_factory=dict)
     measures: dict[str, dict[str, Any]] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
     margins: Margins = Margins()
     policy: str = "default"
     run: Run = Run()
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the study file, which its paths are relative to; outside the digest."""
+        return self._folder
 
     @property
     def digest(self) -> str:
@@ -304,7 +296,9 @@ def load(path: Path) -> Study:
     if repeated := list(_repeated(path, node, set())):
         raise StudyError(f"The study file has {len(repeated)} problem(s).", repeated)
     try:
-        return Study.model_validate(raw)
+        study = Study.model_validate(raw)
+        study._folder = path.resolve().parent
+        return study
     except ValidationError as error:
         problems = [_problem(path, node, dict(entry)) for entry in error.errors()]
         raise StudyError(f"The study file has {len(problems)} problem(s).", problems) from None

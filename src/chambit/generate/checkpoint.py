@@ -29,7 +29,7 @@ class Checkpoint:
         """Load the checkpoint if there is one; returns the next step."""
         if not self.path.exists():
             return 0
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
         with torch.no_grad():
             for mine, kept in zip(self.parameters, state["parameters"], strict=True):
                 mine.copy_(kept)

@@ -23,13 +23,12 @@ What a trained network says of one image x_0, for membership inference (smaller:
                       x_t: the score's norm, as the score is -e / t (SimA: Rao, Qu and Moyer 2025, arXiv:2509.25003)
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 
-Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""F(x, t): x (N, C, h, w), t (N,); the same shape as x."""
+from chambit.generate.objective import Draws, Fresh, Network, Seen, at, flat_mean
 
 
 def loss(network: Network, x0: torch.Tensor, weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -37,13 +36,12 @@ def loss(network: Network, x0: torch.Tensor, weight: torch.Tensor, generator: to
 
     Args:
         network: F(x, t).
-        x0: latents (N, C, h, w) of unit variance.
-        weight: broadcast to (N, C, h, w); a function of channel and condition only, so the optimum stays the same.
+        x0: latents (N, ..., C, h, w) of unit variance.
+        weight: broadcast to x0; a function of channel and condition only, so the optimum stays the same.
         generator: where t and the noise come from.
     """
-    t = torch.sigmoid(torch.randn(len(x0), generator=generator))
-    noise = torch.randn(x0.shape, generator=generator)
-    return (_residual(network, x0, noise, t).square() * weight).mean()
+    objective = Flow()
+    return objective.error(network, x0, objective.draw(x0.shape, generator), weight).mean()
 
 
 def denoising_error(
@@ -53,56 +51,102 @@ def denoising_error(
 
     Args:
         network: F(x, t).
-        x0: latents (N, C, h, w).
+        x0: latents (N, ..., C, h, w).
         noise: broadcast to x0.
         t: (N,), above 0.
-        weight: broadcast to (N, C, h, w).
+        weight: broadcast to x0.
     """
-    return (_residual(network, x0, noise.expand_as(x0), t).square() * weight).mean((1, 2, 3))
+    return flat_mean(_residual(network, x0, noise.expand_as(x0), t).square() * weight)
 
 
 def predicted_noise(network: Network, x0: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """Mean square of the noise the network sees in (1 - t) x0, where there is none: (N,)."""
-    at = t[:, None, None, None]
-    z = (1 - at) * x0
-    return (z + (1 - at) * velocity(network, z, t)).square().mean((1, 2, 3))
+    share = at(t, x0)
+    z = (1 - share) * x0
+    return flat_mean((z + (1 - share) * velocity(network, z, t)).square())
 
 
 def _residual(network: Network, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """F minus what it should be, at x_t."""
-    at = t[:, None, None, None]
-    x = (1 - at) * x0 + at * noise
-    s = _spread(at)
-    target = s * (noise - x0) - (2 * at - 1) / s * x
+    share = at(t, x0)
+    x = (1 - share) * x0 + share * noise
+    s = _spread(share)
+    target = s * (noise - x0) - (2 * share - 1) / s * x
     return network(x / s, t).float() - target
 
 
 def velocity(network: Network, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """v(x, t) of the preconditioned network; t (N,)."""
-    at = t[:, None, None, None]
-    s = _spread(at)
-    return (2 * at - 1) / s**2 * x + network(x / s, t).float() / s
+    share = at(t, x)
+    s = _spread(share)
+    return (2 * share - 1) / s**2 * x + network(x / s, t).float() / s
 
 
 def _spread(t: torch.Tensor) -> torch.Tensor:
     return ((1 - t) ** 2 + t**2).sqrt()
 
 
-def heun(network: Network, noise: torch.Tensor, steps: int, start: float = 1.0) -> torch.Tensor:
-    """Solve dx/dt = v from t = 1 (noise, (N, C, h, w)) to t = 0 in `steps` steps; 2 * steps - 1 evaluations.
+def heun(
+    network: Network, noise: torch.Tensor, steps: int, start: float = 1.0, seen: Seen | None = None
+) -> torch.Tensor:
+    """Solve dx/dt = v from t = 1 (noise, (N, ..., C, h, w)) to t = 0 in `steps` steps; 2 * steps - 1 evaluations.
 
-    With `start` below 1 the way begins there, and `noise` is x at that time.
+    With `start` below 1 the way begins there, and `noise` is x at that time. `seen` is told x - t v at every step.
     """
     x = noise
     times = torch.linspace(start, 0, steps + 1)
-    for now, then in pairwise(times):
+    for now, then in pairwise(times.to(x.device)):
         v = velocity(network, x, now.expand(len(x)))
+        if seen is not None:
+            seen(x - now * v)
         ahead = x + (then - now) * v
         if then > 0:
             v = (v + velocity(network, ahead, then.expand(len(x)))) / 2
             ahead = x + (then - now) * v
         x = ahead
     return x
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The objective (`chambit.generate.objective`); its level of noise is the time t."""
+
+    def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        """Logit-normal times, then the noise."""
+        t = torch.sigmoid(torch.randn(shape[0], generator=generator))
+        return Draws(t, torch.randn(shape, generator=generator))
+
+    def error(self, network: Network, x0: torch.Tensor, draws: Draws, weight: torch.Tensor) -> torch.Tensor:
+        """The weighted squared error of F."""
+        return _residual(network, x0, draws.noise, draws.level).square() * weight
+
+    def level(self, strength: float) -> float:
+        """The strength itself."""
+        return strength
+
+    def predicted_noise(self, network: Network, x0: torch.Tensor, strength: float) -> torch.Tensor:
+        """As the function of this name."""
+        return predicted_noise(network, x0, torch.full((len(x0),), strength, device=x0.device))
+
+    def noisy(self, x0: torch.Tensor, noise: torch.Tensor, strength: float) -> torch.Tensor:
+        """(1 - t) x_0 + t e."""
+        return (1 - strength) * x0 + strength * noise
+
+    def solve(
+        self,
+        network: Network,
+        x: torch.Tensor,
+        steps: int,
+        strength: float = 1.0,
+        fresh: Fresh | None = None,
+        seen: Seen | None = None,
+    ) -> torch.Tensor:
+        """Heun's method; nothing fresh is needed."""
+        return heun(network, x, steps, strength, seen)
+
+    def calls(self, steps: int) -> int:
+        """Two a step, one at the last."""
+        return 2 * steps - 1
 
 
 def averaged(average: list[torch.Tensor], current: list[torch.Tensor], step: int, gamma: float) -> None:

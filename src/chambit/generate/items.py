@@ -11,6 +11,7 @@ different people fit together, and a chain that does not fit is refused before a
     mask     float32 (N[, D], H, W) in [0, 1]: where the finding is
     layout   uint8 (N[, D], H, W): index of the part at each pixel, 0 where there is none
     image    float32 (N[, D], H, W[, 3]) in [0, 1]: D frames or slices where the items have an axis, 3 where coloured
+    rank     int64 (N,): which item of its label it is, over the whole sample
     donors   object (N,): for images put together of parts, a list for each item, see `Donor`
 """
 
@@ -27,8 +28,8 @@ Arrays = Mapping[str, np.ndarray]
 Earlier = Callable[[int], dict[str, np.ndarray]]
 """What the stages before this one make: `earlier(count)` draws that many items, the same ones at every call."""
 
-NAMES = ("label", "finding", "factors", "vector", "box", "mask", "layout", "image", "donors")
-PLANNED = ("label", "finding", "factors", "vector", "box")
+NAMES = ("label", "finding", "rank", "factors", "vector", "box", "mask", "layout", "image", "donors")
+PLANNED = ("label", "finding", "rank", "factors", "vector", "box")
 """What the plan of the sample can say of an item before any stage has run."""
 
 

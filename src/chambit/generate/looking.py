@@ -8,49 +8,71 @@ scratch folder until the training ends, so that the watcher may ask for those of
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from chambit.generate import checkpoint, trained
+from chambit.generate import checkpoint, training
 
 Known = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 """How well the network knows images float32 (N, H, W) of these class indices: float64 (N,), larger is better."""
-Watch = Callable[[int, np.ndarray, Known], int | None]
-"""(step, samples float32 (k, H, W), known) -> None to go on, or the step of a look: stop, and use its weights."""
 
 HEUN = 5  # solver steps of a look's samples; the released images get more
 LEVELS = (0.4,)  # fewer than a probe has: a look must be cheap
 
 
-class Drawn(NamedTuple):
-    """What is drawn at every look: class index, whether with a mask, and seed of each sample."""
+class Look(NamedTuple):
+    """What a watcher is shown.
 
-    labels: list[int]
-    findings: list[bool]
-    seeds: list[int]
+    Attributes:
+        step: how many steps the training has made.
+        samples: float32 (k, H, W) in [0, 1]: of items with an axis the frame in the middle, of coloured ones the
+            luminance.
+        labels: int64 (k,), class index of each sample, of items with a class for each frame that of the middle one.
+        known: how well the network knows grey pictures; None where it is asked about anything else, or cannot say.
+    """
 
-    @classmethod
-    def like(cls, labels: torch.Tensor, masks: np.ndarray | None, count: int, seed: int) -> "Drawn":
-        """`count` samples with label and mask as of training images chosen at random."""
-        generator = np.random.default_rng(seed)
-        chosen = generator.integers(len(labels), size=count)
-        found = np.zeros(count, bool) if masks is None else np.asarray(masks[chosen].any((1, 2)))
-        return cls(
-            labels[chosen].tolist(), [bool(one) for one in found], generator.integers(2**62, size=count).tolist()
-        )
+    step: int
+    samples: np.ndarray
+    labels: np.ndarray
+    known: Known | None
+
+
+Watch = Callable[[Look], int | None]
+"""Shown a look -> None to go on, or the step of a look: stop, and use its weights."""
+
+
+class Shown(NamedTuple):
+    """What a model draws and says at a look, as `Look` has them."""
+
+    samples: np.ndarray
+    labels: np.ndarray
+    known: Known | None
 
 
 class Looking:
-    """Looks every `every` steps and at the end; 0 or no watcher: never."""
+    """Looks every `every` steps and at the end; 0 or no watcher: never.
+
+    Args:
+        watch: who is shown.
+        every: steps between two looks.
+        steps: of the training.
+        model: anything with a `network` that can be replaced (`_replace`).
+        show: draws with a model, the same things at every look.
+        folder: where weights are kept.
+    """
 
     def __init__(
-        self, watch: Watch | None, every: int, steps: int, model: trained.Model, drawn: Drawn, seed: int, folder: Path
+        self,
+        watch: Watch | None,
+        every: int,
+        steps: int,
+        model: Any,
+        show: Callable[[Any], Shown],
+        folder: Path,
     ) -> None:
-        self.watch, self.every, self.steps, self.drawn, self.seed, self.folder = (
-            watch, every, steps, drawn, seed, folder,
-        )  # fmt: skip
+        self.watch, self.every, self.steps, self.show, self.folder = watch, every, steps, show, folder
         # a network of its own: the one in training is not touched
         self.model = model._replace(network=copy.deepcopy(model.network).eval()) if self.asked else model
 
@@ -66,15 +88,10 @@ class Looking:
     def at(self, step: int, average: Sequence[torch.Tensor]) -> int | None:
         """Look at the averaged weights after `step` steps; what the watcher answers."""
         assert self.watch is not None
-        checkpoint.save(self._path(step), list(average))
-        model = trained.with_parameters(self.model, average)
-        drawn = self.drawn
-        samples, _ = trained.draw(model, drawn.labels, drawn.seeds, drawn.findings, HEUN, 1)
-
-        def known(images: np.ndarray, labels: Sequence[int]) -> np.ndarray:
-            return trained.denoising(model, images, labels, None, self.seed, LEVELS)
-
-        return self.watch(step, samples, known)
+        checkpoint.save(self._path(step), [one.detach().cpu() for one in average])
+        training.overwrite(self.model.network.parameters(), average)
+        shown = self.show(self.model)
+        return self.watch(Look(step, *shown))
 
     def weights(self, step: int) -> list[torch.Tensor]:
         """The averaged weights of an earlier look."""

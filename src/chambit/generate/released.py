@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from chambit.generate import dpsgd, lesions
-from chambit.generate.codec import Codec, blocks
+from chambit.generate.codec.dct import BlockDCT, blocks
 
 PLACES = 4  # cells of the grid of places, per axis
 TYPICAL, REACH = (
@@ -25,7 +25,7 @@ ROWS = 512
 FIRST, SECOND = 2.0, 4.0  # a subject's mean and mean square of a coefficient are cut here, in units of the prior
 
 
-def codec(images: np.ndarray, member: np.ndarray, subjects: int, *, size: int, keep: int, sigma: float) -> Codec:
+def codec(images: np.ndarray, member: np.ndarray, subjects: int, *, size: int, keep: int, sigma: float) -> BlockDCT:
     """A codec whose statistics are private (or, with sigma 0, no statistics at all).
 
     Args:
@@ -42,7 +42,7 @@ def codec(images: np.ndarray, member: np.ndarray, subjects: int, *, size: int, k
     centre, scale = _prior(size, keep)
     shape = (images.shape[1], images.shape[2])
     if sigma == 0:
-        return Codec(size, keep, shape, centre, scale, float("nan"))
+        return BlockDCT(size, keep, shape, centre, scale, float("nan"))
     z = (blocks(torch.from_numpy(images), size, keep) - centre[:, None, None]) / scale[:, None, None]
     first, second = z.mean((2, 3)).clamp(-FIRST, FIRST), z.square().mean((2, 3)).clamp_max(SECOND)
     bound = float(keep)  # the root of how many coefficients there are: met when each mean square is that of the prior
@@ -52,8 +52,8 @@ def codec(images: np.ndarray, member: np.ndarray, subjects: int, *, size: int, k
     floor = max(2 * sigma * bound / subjects, 1e-2)
     std = np.sqrt(np.maximum(square - mean**2, floor)).clip(None, FIRST)
     mean = mean.clip(-FIRST, FIRST)
-    return Codec(size, keep, shape, centre + scale * torch.from_numpy(mean).float(),
-                 scale * torch.from_numpy(std).float(), float("nan"))  # fmt: skip
+    return BlockDCT(size, keep, shape, centre + scale * torch.from_numpy(mean).float(),
+                    scale * torch.from_numpy(std).float(), float("nan"))  # fmt: skip
 
 
 def findings(masks: np.ndarray, member: np.ndarray, subjects: int, sigma: float, seed: int) -> np.ndarray:

@@ -1,125 +1,183 @@
-"""A trained flow: keep it and fetch it, draw with it, vary images with it, ask it how well it knows an image.
+"""A trained model: keep it and fetch it, draw with it, vary images with it, ask it how well it knows an image.
 
-Draw: noise to image along the flow (`chambit.generate.flow`). Vary (SDEdit: Meng et al. 2021, arXiv:2108.01073): the
-image's latents are taken part of the way to noise, z_t = (1 - t) z + t e, and brought back by the network, so that the
-network rewrites what t has hidden. Known: at t = 0 only the codec's loss is left; near t = 1 nothing of the image is.
+Draw: noise to image by the objective's solver. Vary (SDEdit: Meng et al. 2021, arXiv:2108.01073): the image's latents
+are taken part of the way to noise, z_t = (1 - t) z + t e, and brought back by the network, so that the network rewrites
+what t has hidden. Known: at t = 0 only the codec's loss is left; near t = 1 nothing of the image is.
+
+What is random of an item follows from the item's seed, on the processor, whichever device computes.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from chambit.core.digest import canonical
 from chambit.core.store import Store
-from chambit.generate import flow, lesions
-from chambit.generate.codec import Codec, blocks
-from chambit.generate.unet import UNet
+from chambit.generate import codec as codecs
+from chambit.generate import conditioning, device, training
+from chambit.generate.codec import Codec
+from chambit.generate.conditioning import Told
+from chambit.generate.embedding import Conditions, Embedded
+from chambit.generate.flow import Flow
+from chambit.generate.items import Arrays
+from chambit.generate.objective import Draws, Network, Objective, Seen, flat_mean
+from chambit.generate.options import Diffusion, Trained
 
-MAPS = 3  # the mask's condition: its lowest 3 x 3 block coefficients on the grid of latents
-AT_ONCE = 64  # images a network is asked about at a time: memory stays flat
+AT_ONCE = 64  # pictures a network is asked about at a time: memory stays flat
+DRAWN = 128  # and drawn, of items with an axis
 LEVELS = (0.2, 0.4, 0.6)
-"""Times at which the denoising error is taken. Training draws few times below 0.1: there members showed last."""
+"""Strengths at which the denoising error is taken. Training draws few below 0.1: there members showed last."""
 NOISELESS = (0.2, 0.4)
-"""Times at which the predicted noise is taken."""
+"""Strengths at which the predicted noise is taken."""
 
 
 class Model(NamedTuple):
-    """A trained stage: network with averaged weights, codec, and the fitted lesion shapes (None without masks)."""
+    """A trained stage: network with averaged weights, codec, fitted lesion shapes (None without masks), what it is
+    told, its objective, and the mean loss of every ten steps of its training.
+    """
 
-    network: UNet
+    network: Embedded
     codec: Codec
     shapes: np.ndarray | None
+    told: Told
+    objective: Objective = Flow()
+    losses: tuple[float, ...] = ()
 
 
-def network(seed: int, codec: Codec, classes: int, with_masks: bool, width: int, depth: int) -> UNet:
-    """A network before training; its weights follow from the seed."""
+def network(seed: int, codec: Codec, told: Told, options: Trained) -> Embedded:
+    """A network before training, on the processor; its weights follow from the seed."""
+    from chambit.generate.perceptron import Perceptron
+    from chambit.generate.unet import UNet
+
     torch.manual_seed(seed % 2**31)
-    maps = kept_of_mask(codec.size) ** 2 if with_masks else 0
-    made = UNet(len(codec.mean), classes, maps, width, depth)
-    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack it
+    channels, height, width = codecs.grid(codec)
+    form = (channels, told.classes, told.maps(codec), options.width, options.depth)
+    more: dict[str, Any] = {"factors": told.factors, "numbers": told.numbers}
+    if (height, width) == (1, 1) and not told.frames:
+        made: Embedded = Perceptron(*form, **more)
+    elif options.network == "monai":
+        from chambit.generate.monai_unet import MonaiUNet
+
+        made = MonaiUNet(*form, **more, frames=max(1, told.frames))
+    else:
+        made = UNet(*form, **more, levels=options.levels, frames=max(1, told.frames))
+    ordered: Embedded = rearranged(made)
+    return ordered
 
 
-def kept_of_mask(block: int) -> int:
-    """Coefficients per axis of a mask's condition."""
-    return min(MAPS, block)
+def rearranged(network: Any) -> Any:
+    """A network with its weights in the order in which convolutions of pictures are quickest."""
+    if any(parameter.ndim == 5 for parameter in network.parameters()):
+        return network  # of volumes; the order is one of pictures
+    return network.to(memory_format=torch.channels_last)
 
 
-def condition(masks: np.ndarray, block: int) -> torch.Tensor:
-    """Masks (N, H, W), bool or in [0, 1], as the network is given them: float32 (N, maps, h, w)."""
-    return blocks(torch.from_numpy(masks.astype(np.float32)), block, kept_of_mask(block))
-
-
-def put(store: Store, model: Model, average: Sequence[torch.Tensor]) -> str:
-    """Keep a model with `average` as its parameters; returns the digest."""
+def put(store: Store, model: Model, average: Sequence[torch.Tensor], options: Trained) -> str:
+    """Keep a model with `average` as its parameters and what it was trained with; returns the digest."""
     names = [name for name, _ in model.network.named_parameters()]
     arrays = {f"network.{name}": value.numpy() for name, value in zip(names, average, strict=True)}
-    arrays["codec.mean"], arrays["codec.std"] = model.codec.mean.numpy(), model.codec.std.numpy()
-    arrays["codec.shape"] = np.array(model.codec.shape, np.int64)
-    arrays["codec.residual"] = np.array([model.codec.residual])
-    arrays["classes"] = np.array([model.network.classes], np.int64)
+    arrays |= {f"codec.{name}": value for name, value in model.codec.arrays().items()}
+    arrays |= model.told.arrays()
     if model.shapes is not None:
         arrays["shapes"] = model.shapes
+    if model.losses:
+        arrays["losses"] = np.array(model.losses, np.float32)
+    arrays["about"] = np.frombuffer(canonical(options.model_dump() | {"calls": _calls(options)}).encode(), np.uint8)
     return store.put_arrays(**arrays)
 
 
-def get(store: Store, weights: str, *, block: int, keep: int, width: int, depth: int) -> Model:
-    """The model that `put` kept; block and keep are of its codec, width and depth of its network."""
+def about(store: Store, weights: str) -> dict[str, Any]:
+    """The options that weights were trained with, and `calls`: of the network, for each item that is drawn."""
+    said: dict[str, Any] = json.loads(store.get_arrays(weights)["about"].tobytes())
+    return said
+
+
+def _calls(options: Trained) -> int:
+    if not isinstance(options, Diffusion):
+        return 1
+    return options.objective().calls(options.heun) * (1 if options.guidance == 1 else 2)
+
+
+def get(store: Store, weights: str, options: Trained, objective: Objective) -> Model:
+    """The model that `put` kept, on the device of this process; options are those of its training."""
     arrays = store.get_arrays(weights)
-    codec = Codec(
-        block,
-        keep,
-        (int(arrays["codec.shape"][0]), int(arrays["codec.shape"][1])),
-        torch.from_numpy(arrays["codec.mean"]),
-        torch.from_numpy(arrays["codec.std"]),
-        float(arrays["codec.residual"][0]),
-    )
-    made = network(0, codec, int(arrays["classes"][0]), "shapes" in arrays, width, depth)
+    of_codec = {name.removeprefix("codec."): value for name, value in arrays.items() if name.startswith("codec.")}
+    codec = codecs.of(options.codec, of_codec, block=options.block, keep=min(options.keep, options.block))
+    told = Told.again(arrays)
+    made = network(0, codec, told, options)
     parameters = [torch.from_numpy(arrays[f"network.{name}"]) for name, _ in made.named_parameters()]
-    return with_parameters(Model(made.eval(), codec, arrays.get("shapes")), parameters)
-
-
-def with_parameters(model: Model, parameters: Sequence[torch.Tensor]) -> Model:
-    """The same model, its parameters overwritten by these."""
-    with torch.no_grad():
-        for mine, given in zip(model.network.parameters(), parameters, strict=True):
-            mine.copy_(given)
-    return model
+    training.overwrite(made.parameters(), parameters)
+    losses = tuple(float(loss) for loss in arrays.get("losses", ()))
+    made = made.eval().requires_grad_(False).to(device.choose())
+    return Model(made, codec, arrays.get("shapes"), told, objective, losses)
 
 
 def draw(
-    model: Model, labels: Sequence[int], seeds: Sequence[int], findings: Sequence[bool], steps: int, guidance: float
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Draw images, each a function of its own label, seed and whether it gets a mask.
+    model: Model,
+    given: Arrays,
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    seen: Callable[[slice, torch.Tensor], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Draw items, each a function of what is given of it and of its seed.
 
     Args:
         model: the trained model.
-        labels: class index of each image.
-        seeds: seed of each image.
-        findings: whether each image gets a mask (ignored when the model was trained without masks).
-        steps: of Heun's solver.
+        given: `label`; where the model was trained with them `finding` (all, if not given), `mask` (drawn, if not
+            given), `box`, `factors`, `vector`.
+        seeds: seed of each item.
+        steps: of the solver.
         guidance: strength of classifier-free guidance; 1 is none.
+        seen: told of the items drawn at a time and of what they are thought to be, as latents, at every step.
 
     Returns:
-        float32 (N, H, W) in [0, 1]; masks float32 (N, H, W) or None.
+        `image` float32 (N[, D], H, W[, 3]) in [0, 1]; `mask` float32 where the model was trained with masks.
     """
-    masks = None
-    if model.shapes is not None:
-        masks = np.zeros((len(labels), *model.codec.shape), np.float32)
-        for k, (seed, has) in enumerate(zip(seeds, findings, strict=True)):
-            if has:
-                masks[k] = lesions.draw(model.shapes, model.codec.shape, np.random.default_rng(seed))
+    given = conditioning.masked(model.told, model.codec, model.shapes, given, seeds)
+    told = conditioning.conditions(model.told, model.codec, given)
+    images = []
+    count = len(seeds) if not model.told.frames else max(1, DRAWN // model.told.frames)
     with torch.inference_mode():
-        predict = _predictor(model, labels, masks, guidance)
-        return model.codec.decode(flow.heun(predict, _noise(model, seeds), steps)), masks
+        for first in range(0, len(seeds), max(1, count)):
+            part = slice(first, min(first + count, len(seeds)))
+            streams = Streams(model, seeds[part])
+            watch: Seen | None = None if seen is None else lambda x, part=part: seen(part, x)
+            predict = predictor(model, told.at(part), guidance)
+            noise = streams()
+            z = model.objective.noisy(torch.zeros_like(noise), noise, 1.0)
+            images.append(codecs.decode(model.codec, model.objective.solve(predict, z, steps, 1.0, streams, watch)))
+    out = {"image": np.concatenate(images)}
+    if model.shapes is not None:
+        out["mask"] = np.asarray(given["mask"], np.float32)
+        if model.told.boxes and "box" in given:
+            filled = conditioning.rasterised(given["box"], model.codec.shape)
+            out["mask"] = np.maximum(out["mask"], filled[:, None] if model.told.frames else filled)
+    return out
+
+
+class Streams:
+    """Noise of the latents' shape, each row from its item's seed; every call goes on."""
+
+    def __init__(self, model: Model, seeds: Sequence[int]) -> None:
+        self.shape = (*model.told.lead(), *codecs.grid(model.codec))
+        self.where = device.choose()
+        self.seeds = [int(seed) for seed in seeds]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+
+    def __call__(self) -> torch.Tensor:
+        """The next noise, float32 (N[, D], C, h, w), on the device."""
+        return torch.stack([torch.randn(self.shape, generator=one) for one in self.generators]).to(self.where)
 
 
 def vary(
     model: Model,
     images: np.ndarray,
-    labels: Sequence[int],
-    masks: np.ndarray | None,
+    given: Arrays,
     strength: float,
     seeds: Sequence[int],
     steps: int,
@@ -129,108 +187,96 @@ def vary(
 
     Args:
         model: the trained model.
-        images: float32 (N, H, W) in [0, 1].
-        labels: class index of each image.
-        masks: bool or float32 in [0, 1] (N, H, W) of the finding, or None.
+        images: float32 (N[, D], H, W[, 3]) in [0, 1].
+        given: what is known of each, as for `draw`; nothing is drawn of what is not given.
         strength: the time t in [0, 1] to which they go; 0 is the codec's round trip.
         seeds: seed of each image.
-        steps: of Heun's solver for the whole way; of a part of the way the same share is used, at least two.
+        steps: of the solver for the whole way; of a part of the way the same share is used, at least two.
         guidance: as for `draw`.
 
     Returns:
-        float32 (N, H, W) in [0, 1].
+        float32 of the shape of `images`, in [0, 1].
     """
     with torch.inference_mode():
-        z = model.codec.encode(images)
+        z = codecs.encode(model.codec, images)
         if strength == 0:
-            return model.codec.decode(z)
-        x = (1 - strength) * z + strength * _noise(model, seeds)
-        predict = _predictor(model, labels, masks, guidance)
-        return model.codec.decode(flow.heun(predict, x, max(2, math.ceil(steps * strength)), strength))
+            return codecs.decode(model.codec, z)
+        streams = Streams(model, seeds)
+        x = model.objective.noisy(z.to(streams.where), streams(), strength)
+        predict = predictor(model, conditioning.conditions(model.told, model.codec, given), guidance)
+        part = max(2, math.ceil(steps * strength))
+        return codecs.decode(model.codec, model.objective.solve(predict, x, part, strength, streams))
 
 
 def denoising(
-    model: Model,
-    images: np.ndarray,
-    labels: Sequence[int],
-    masks: np.ndarray | None,
-    seed: int,
-    levels: Sequence[float] = LEVELS,
+    model: Model, images: np.ndarray, given: Arrays, seed: int, levels: Sequence[float] = LEVELS
 ) -> np.ndarray:
     """Minus the denoising error of each image, its mean over `levels` and over a noise and its opposite.
 
     Args:
         model: the trained model.
-        images: float32 (N, H, W) in [0, 1].
-        labels: class index of each image.
-        masks: as for `vary`.
+        images: float32 (N[, D], H, W[, 3]) in [0, 1].
+        given: as for `vary`.
         seed: of the noise, which is one for all images and levels.
-        levels: times t in (0, 1].
+        levels: strengths in (0, 1].
 
     Returns:
         float64 (N,), larger means better known. Weighted by the loss's weights of the channels.
     """
-    noise = torch.randn(_grid(model), generator=torch.Generator().manual_seed(seed))
-    weight = model.codec.weight[:, None, None]
+    shape = (*model.told.lead(), *codecs.grid(model.codec))
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device.choose())
+    weight = codecs.weight(model.codec)[:, None, None].to(noise.device)
+    objective = model.objective
 
-    def errors(predict: flow.Network, z: torch.Tensor) -> torch.Tensor:
-        of = [
-            flow.denoising_error(predict, z, sign * noise, torch.full((len(z),), t), weight)
-            for t in levels
-            for sign in (1, -1)
-        ]
+    def errors(predict: Network, z: torch.Tensor) -> torch.Tensor:
+        of = []
+        for strength in levels:
+            at = torch.full((len(z),), objective.level(strength), device=z.device)
+            for sign in (1, -1):
+                drawn = Draws(at, (sign * noise).expand_as(z))
+                of.append(flat_mean(objective.error(predict, z, drawn, weight)))
         return torch.stack(of).double().mean(0)
 
-    return -_asked(model, images, labels, masks, errors)
+    return -_asked(model, images, given, errors)
 
 
-def noiseless(model: Model, images: np.ndarray, labels: Sequence[int], masks: np.ndarray | None) -> np.ndarray:
+def noiseless(model: Model, images: np.ndarray, given: Arrays) -> np.ndarray:
     """Minus the mean square of the noise seen where there is none, its mean over `NOISELESS`; as `denoising`."""
 
-    def norms(predict: flow.Network, z: torch.Tensor) -> torch.Tensor:
-        of = [flow.predicted_noise(predict, z, torch.full((len(z),), t)) for t in NOISELESS]
+    def norms(predict: Network, z: torch.Tensor) -> torch.Tensor:
+        of = [model.objective.predicted_noise(predict, z, strength) for strength in NOISELESS]
         return torch.stack(of).double().mean(0)
 
-    return -_asked(model, images, labels, masks, norms)
+    return -_asked(model, images, given, norms)
 
 
-def _asked(model: Model, images: np.ndarray, labels: Sequence[int], masks: np.ndarray | None, ask: Any) -> np.ndarray:
+def _asked(model: Model, images: np.ndarray, given: Arrays, ask: Any) -> np.ndarray:
     """What `ask(predict, latents)` says, some images at a time; float64 (N,)."""
     out = np.empty(len(images))
+    told = conditioning.conditions(model.told, model.codec, given)
+    where, count = device.choose(), max(1, AT_ONCE // max(1, model.told.frames))
     with torch.inference_mode():
-        for first in range(0, len(images), AT_ONCE):
-            part = slice(first, min(first + AT_ONCE, len(images)))
-            predict = _predictor(model, labels[part], None if masks is None else masks[part], 1)
-            out[part] = ask(predict, model.codec.encode(images[part])).numpy()
+        for first in range(0, len(images), count):
+            part = slice(first, min(first + count, len(images)))
+            z = codecs.encode(model.codec, images[part]).to(where)
+            out[part] = ask(predictor(model, told.at(part), 1), z).cpu().numpy()
     return out
 
 
-def _grid(model: Model) -> tuple[int, int, int]:
-    rows, columns = (-(-side // model.codec.size) for side in model.codec.shape)
-    return len(model.codec.mean), rows, columns
-
-
-def _noise(model: Model, seeds: Sequence[int]) -> torch.Tensor:
-    shape = _grid(model)
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-
-
-def _predictor(model: Model, labels: Sequence[int], masks: np.ndarray | None, guidance: float) -> flow.Network:
-    """F(x, t) of these labels and masks; a model that was trained with masks takes none as empty ones."""
-    label = torch.as_tensor(labels)
-    nothing = torch.full_like(label, model.network.classes)
-    maps = None
-    if model.shapes is not None:
-        given = np.zeros((len(label), *model.codec.shape), np.float32) if masks is None else masks
-        maps = condition(given, model.codec.size)
+def predictor(model: Model, told: Conditions, guidance: float) -> Network:
+    """F(x, level) of these conditions."""
+    where = device.choose()
+    told = told.to(where)
+    free = told.withheld(torch.ones(len(told.label), dtype=torch.bool, device=where), model.told.classes)
 
     def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        x = x.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            v: torch.Tensor = model.network(x, t, label, maps).float()
+        if x.ndim == 4:
+            x = x.to(memory_format=torch.channels_last)
+        with device.autocast(where):
+            v: torch.Tensor = model.network(x, t, *told).float()
             if guidance != 1:
-                free = model.network(x, t, nothing, maps).float()
-                v = free + guidance * (v - free)
+                without = model.network(x, t, *free).float()
+                v = without + guidance * (v - without)
         return v
 
     return predict

@@ -2,7 +2,8 @@
 
 The table has at least `id` (unique), `sha256` (of dtype, shape and pixel values), `block` (digest of the blob that
 holds the pixels), `row` (index inside it), `subject` and `label`; further columns are free. Working pixels are uint8 or
-uint16 with full scale 255 or 65535, one shape for the whole set.
+uint16 with full scale 255 or 65535, one shape for the whole set: (H, W), or (H, W, 3) of a coloured set. Where rows are
+frames of a sequence or slices of a volume, `series` says of which and `frame` counts them from 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,10 +22,11 @@ COLUMNS = ("id", "sha256", "block", "row", "subject", "label")
 
 
 def put_block(store: Store, pixels: np.ndarray) -> tuple[str, list[str]]:
-    """Keep up to 256 images, uint8 or uint16 (N, H, W); returns the blob's digest and each image's own sha256."""
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or len(pixels) > BLOCK:
+    """Keep up to 256 images, uint8 or uint16 (N, H, W[, 3]); returns the blob's digest and each image's sha256."""
+    coloured = pixels.ndim == 4 and pixels.shape[3] == 3
+    if pixels.dtype not in (np.uint8, np.uint16) or not (pixels.ndim == 3 or coloured) or len(pixels) > BLOCK:
         raise ValueError(
-            f"a block is at most {BLOCK} uint8 or uint16 images (N, H, W), not {pixels.dtype} {pixels.shape}"
+            f"a block is at most {BLOCK} uint8 or uint16 images (N, H, W[, 3]), not {pixels.dtype} {pixels.shape}"
         )
     return store.put_arrays(pixels=pixels), [digest.of_array(image) for image in pixels]
 
@@ -38,6 +40,15 @@ def full_scale(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.uint16) * np.uint16(257 if pixels.dtype == np.uint8 else 1)
 
 
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (N, H, W[, 3]) of any number type as float32 (N, H, W), by ITU-R BT.601 where they are coloured.
+
+    >>> luminance(np.array([[[[255, 0, 0]]], [[[9, 9, 9]]]])).round(2).ravel().tolist()
+    [76.24, 9.0]
+    """
+    return pixels.astype(np.float32) if pixels.ndim == 3 else pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def chunks(count: int, size: int = BLOCK) -> Iterator[tuple[str, range]]:
     """Keys and index ranges that cut `count` things in chunks of `size`.
 
@@ -49,7 +60,7 @@ def chunks(count: int, size: int = BLOCK) -> Iterator[tuple[str, range]]:
 
 
 def gathered(store: Store, places: Sequence[Sequence[Any]]) -> np.ndarray:
-    """Pixels (N, H, W) of images given by (block, row); each block is read once."""
+    """Pixels (N, H, W[, 3]) of images given by (block, row); each block is read once."""
     kept = {block: store.get_arrays(block)["pixels"] for block in dict.fromkeys(block for block, _ in places)}
     return np.stack([kept[block][row] for block, row in places])
 
@@ -93,7 +104,7 @@ class ImageSet:
         return ImageSet(self.store, self.table[np.asarray(index, np.int64)])
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (positions in this set, pixels uint8/uint16 (n, H, W)) block by block: memory stays flat."""
+        """Yield (positions in this set, pixels uint8/uint16 (n, H, W[, 3])) block by block: memory stays flat."""
         names = self.table["block"].to_numpy()
         rows = self.table["row"].to_numpy()
         for name in dict.fromkeys(names):
@@ -111,6 +122,14 @@ class ImageSet:
         empty = np.zeros(next(iter(kept.values())).shape[1:], bool)
         return np.stack([kept[name][row] if name else empty for name, row in zip(names, rows, strict=True)])
 
+    def layouts(self) -> np.ndarray | None:
+        """Layouts uint8 (N, H, W), the index of the part at each pixel; None where there are none."""
+        if "layout_block" not in self.table.columns or not len(self):
+            return None
+        places = self.table.select("layout_block", "layout_row").rows()
+        kept = {name: self.store.get_arrays(name)["masks"] for name in dict.fromkeys(name for name, _ in places)}
+        return np.stack([kept[name][row] for name, row in places])
+
     def full_scale_digests(self) -> list[str]:
         """SHA-256 of each image at 16 bits, in order: equal for one picture kept at 8 and at 16 bits."""
         digests = [""] * len(self)
@@ -119,14 +138,25 @@ class ImageSet:
                 digests[i] = digest.of_array(image)
         return digests
 
-    def grey(self) -> np.ndarray:
-        """All images as float32 (N, H, W) in [0, 1]."""
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) of grey images, (H, W, 3) of coloured ones; (1, 1) of an empty set."""
         if not len(self):
-            return np.zeros((0, 1, 1), np.float32)
-        out: np.ndarray | None = None
+            return (1, 1)
+        pixels = self.store.get_arrays(str(self.table["block"][0]))["pixels"]
+        return tuple(int(side) for side in pixels.shape[1:])
+
+    def grey(self) -> np.ndarray:
+        """All images as float32 (N, H, W) in [0, 1], coloured ones by their luminance."""
+        out = np.empty((len(self), *self.shape[:2]), np.float32)
         for at, pixels in self.blocks():
-            if out is None:
-                out = np.empty((len(self), *pixels.shape[1:]), np.float32)
-            out[at] = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-        assert out is not None
+            out[at] = luminance(pixels) / np.float32(np.iinfo(pixels.dtype).max)
+        return out
+
+    def colour(self) -> np.ndarray:
+        """All images as float32 (N, H, W, 3) in [0, 1], grey ones with three equal channels."""
+        out = np.empty((len(self), *self.shape[:2], 3), np.float32)
+        for at, pixels in self.blocks():
+            scaled = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+            out[at] = scaled if pixels.ndim == 4 else scaled[..., None]
         return out

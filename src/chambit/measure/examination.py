@@ -38,6 +38,8 @@ class Examination:
         weights: extractor -> the file of weights that was given for it.
         variants: step of the refinement -> the roles `synthetic` and `test` refined without it. Empty where the set was
             refined elsewhere or not at all.
+        rivals: name of another generator -> what it made of the same training images, refined alike. Empty where the
+            study names none.
     """
 
     sets: Mapping[str, ImageSet]
@@ -47,6 +49,7 @@ class Examination:
     claim: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, Weights] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, ImageSet]] = field(default_factory=dict)
+    rivals: Mapping[str, ImageSet] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> ImageSet:
         return self.sets[role]

@@ -22,7 +22,7 @@ ROLES = ("train", "holdout", "synthetic")
 LEAST = 14
 """Groups of subjects that halves need at least."""
 FLOOR = 1e-3  # smallest scale of a feature, in its own unit: grey levels of [0, 1] or logarithms
-STRATA = ("label", "sex", "age_band", "site", "view", "laterality")
+STRATA = ("label", "sex", "age_band", "site", "view", "laterality", "modality", "part")
 """Columns by which sets are compared part by part, where both sides have them."""
 PUBLISHED = 2048
 """Images a side below which Frechet distances of 2,048 features are not defined without tricks (arXiv:1706.08500)."""

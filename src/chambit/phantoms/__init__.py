@@ -1,1 +1,1 @@
-"""Phantoms: procedurally drawn chest radiographs, the embedded cohort; no image here is of a person."""
+"""Drawn patients: procedural images of several kinds for demonstrations and tests, none of a person."""

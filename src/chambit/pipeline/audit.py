@@ -16,9 +16,10 @@ from chambit.core.steps import Context, Listener, Outputs, Step, Workshop
 from chambit.core.study import Run
 from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights
-from chambit.pipeline import candidate, closing, examining, making, plan, released, two_folders
+from chambit.pipeline import candidate, closing, examining, plan, refining, released, two_folders
 from chambit.pipeline.plan import Made, Planned
-from chambit.pipeline.study import PURPOSE, SOURCE, WORK, engine_of, writable
+from chambit.pipeline.recording import PURPOSE, SOURCE
+from chambit.pipeline.study import WORK, engine_of, writable
 from chambit.prepare import donors, intake, intensities
 from chambit.prepare.donors import Donor
 from chambit.prepare.split import proof, proof_lines
@@ -195,7 +196,7 @@ def _roles(wanted: Request, made: Made) -> Step:
         ]
         together = proof(pl.concat(parts, how="diagonal"))
         sets = {role: ImageSet(context.store, table) for role, table in tables.items()}
-        found = making.marks(sets["synthetic"], sets["train"], wanted.policy.settings.get("visible_mark", {}))
+        found = refining.marks(sets["synthetic"], sets["train"], wanted.policy.settings.get("visible_mark", {}))
         outputs = {role: context.store.put_table(table) for role, table in tables.items()}
         return outputs | {
             "proof": context.store.put_json(together),

@@ -13,16 +13,24 @@ from chambit.images.imageset import ImageSet
 
 NOTICE = "AI-generated synthetic image; not for diagnosis. 인공지능으로 생성한 합성영상, 진단용 아님."
 
+INTERNAL = {
+    "id", "sha256", "block", "row", "subject", "label", "seed", "lineage", "item", "donors",
+    "mask_block", "mask_row", "layout_block", "layout_row", "full_block", "full_row",
+}  # fmt: skip
+"""Columns of a set that say where things lie, or more than a receiver needs."""
+
 
 def write(folder: Path, images: ImageSet) -> None:
     """Write the images that the evidence speaks of, byte for byte the same on every run.
 
     The folder is made beside and renamed, so it holds the whole candidate or the earlier one. `labels.csv` has file,
-    subject (the image itself), label, and the SHA-256 of the pixels under which the evidence knows the image.
+    subject (the image itself, or its sequence), label, the SHA-256 of the pixels under which the evidence knows the
+    image, and what the generator was told of it.
     """
     table = images.table
     names = [f"{_safe(label)}/{name}.png" for name, label in zip(table["id"], table["label"], strict=True)]
-    labels = table.select(pl.Series("file", names), "subject", "label", pixels_sha256="sha256")
+    told = [name for name in table.columns if name not in INTERNAL]
+    labels = table.select(pl.Series("file", names), "subject", "label", *told, pixels_sha256="sha256")
     buffer = io.BytesIO()
     labels.write_csv(buffer)
     files = {"labels.csv": buffer.getvalue()}

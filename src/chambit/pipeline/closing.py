@@ -16,7 +16,7 @@ from chambit.core.evidence import Evidence, Finding, Verdict
 from chambit.core.steps import Workshop
 from chambit.core.store import write_atomically
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import examining, gallery
+from chambit.pipeline import examining, gallery, showing
 from chambit.pipeline.plan import Made
 from chambit.report import dossier
 from chambit.review import verdict
@@ -52,9 +52,26 @@ class Closed(NamedTuple):
 
 
 def close(
-    workshop: Workshop, out: Path, made: Made, sets: Mapping[str, ImageSet], policy: Policy, facts: Facts
+    workshop: Workshop,
+    out: Path,
+    made: Made,
+    sets: Mapping[str, ImageSet],
+    policy: Policy,
+    facts: Facts,
+    whole: Mapping[str, ImageSet] | None = None,
 ) -> Closed:
-    """Judge every finding and write the files; each is written whole or not at all."""
+    """Judge every finding and write the files; each is written whole or not at all.
+
+    Args:
+        workshop: where the run is.
+        out: the output folder.
+        made: outputs of all steps.
+        sets: by role, as the measures saw them.
+        policy: what judges.
+        facts: what is known beside the measures.
+        whole: by role, at full size and in colour, where that is something else.
+    """
+    whole = whole or sets
     found = [*facts.records, *examining.findings(workshop.store, made)]
     evidence = [verdict.judge(finding, policy) for finding in found]
     evidence += verdict.missing(evidence, policy)
@@ -71,9 +88,9 @@ def close(
     }
     _write(out / "verdict.json", _json(summary))
     buffer = io.BytesIO()
-    _table(workshop, made, sets["synthetic"]).write_parquet(buffer, compression="zstd", statistics=False)
+    _table(workshop, made, whole["synthetic"]).write_parquet(buffer, compression="zstd", statistics=False)
     _write(out / "images.parquet", buffer.getvalue())
-    bundle = _bundle(workshop, made, sets, policy, facts, evidence, overall)
+    bundle = _bundle(workshop, made, sets, whole, policy, facts, evidence, overall)
     _write(out / "dossier.html", dossier.render(bundle).encode())
     workshop.ledger.add_event("evidence.closed", {"verdict": overall.verdict, "study": facts.study_digest})
     return Closed(overall.verdict, overall.because, out / "dossier.html", tuple(evidence))
@@ -193,6 +210,7 @@ def _bundle(
     workshop: Workshop,
     made: Made,
     sets: Mapping[str, ImageSet],
+    whole: Mapping[str, ImageSet],
     policy: Policy,
     facts: Facts,
     evidence: Sequence[Evidence],
@@ -227,8 +245,9 @@ def _bundle(
         proof=tuple(facts.proof),
         steps=steps,
         facts=dict(facts.facts),
-        pictures=gallery.sheets(sets) | gallery.heats(examining.heats(workshop.store, made), sets),
+        pictures=gallery.sheets(whole) | gallery.heats(examining.heats(workshop.store, made), sets),
         pairs=gallery.pairs(examining.pairs(workshop.store, made), sets),
+        making=showing.making(workshop, made, whole),
         korean={rule.condition["en"]: rule.condition["ko"] for rule in policy.rules.values() if rule.condition}
         | dict(facts.korean),
     )

@@ -3,12 +3,13 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from chambit.core import digest
+from chambit.core import digest, extensions
 from chambit.core.errors import InputError
 from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store, write_atomically
@@ -20,6 +21,7 @@ from chambit.prepare import intake
 from chambit.prepare.split import proof, split
 
 PATIENTS_A_CHUNK = 64
+KINDS = "chambit.phantoms.kinds"
 
 
 def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
@@ -27,12 +29,11 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
     cohort = study.cohort
     steps = []
     if (phantoms := cohort.phantoms) is not None:
-        images = round(phantoms.patients * 1.7)
-        size = phantoms.pixels
+        images = kind_of(phantoms).images(phantoms.patients, kind_options(phantoms))
         folder = out / "cohort"
-        rate = 180.0 * (64 / size) ** 1.3
+        rate = 180.0 * (64 / phantoms.pixels) ** 1.3
         steps.append(Planned("phantoms", lambda _: _phantoms(study, phantoms, folder), images, "images", rate, 0))
-        files = Files(path=folder, size=(size, size))
+        files = drawn_files(phantoms, folder)
     else:
         given = used(study)
         assert given is not None  # the study's own validator has seen to it
@@ -62,8 +63,55 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
         )
     steps.append(Planned("split", lambda made: _split(study, made), images, "images", 20000.0, 1))
     root = resolve(study_file, files.path)
-    steps.append(Planned("masks", lambda made: masking.step(study.seed, root, made), images, "images", 2000.0, 1))
+    steps.append(
+        Planned(
+            "masks",
+            lambda made: masking.step(study.seed, root, made, study.examine.parts_from),
+            images,
+            "images",
+            2000.0,
+            1,
+        )
+    )
     return steps
+
+
+def kind_of(phantoms: Phantoms) -> ModuleType:
+    """The kind of an embedded cohort."""
+    return extensions.load(KINDS, phantoms.kind)
+
+
+def kind_options(phantoms: Phantoms) -> Any:
+    """The options of that kind, validated by the kind itself."""
+    return kind_of(phantoms).Options.model_validate(phantoms.options)
+
+
+def drawn_files(phantoms: Phantoms, folder: Path) -> Files:
+    """The files of an embedded cohort, read like anybody's."""
+    form = _form(phantoms)
+    colour: Literal["refuse", "keep"] = "keep" if form["channels"] == 3 else "refuse"
+    return Files(path=folder, size=(phantoms.pixels,) * 2, colour=colour, axis=form["axis"])
+
+
+def _form(phantoms: Phantoms) -> Mapping[str, Any]:
+    """Channels and axis of what a kind draws, which may depend on its options."""
+    kind = kind_of(phantoms)
+    found: Mapping[str, Any] = kind.form(kind_options(phantoms)) if hasattr(kind, "form") else kind.FORM
+    return found
+
+
+def axis(study: Study) -> str:
+    """What the frames of one item are: "" for pictures, "time" or "depth"."""
+    if study.cohort.phantoms is not None:
+        return str(_form(study.cohort.phantoms)["axis"])
+    return study.cohort.files.axis if study.cohort.files else ""
+
+
+def coloured(study: Study) -> bool:
+    """Whether the cohort keeps colour."""
+    if study.cohort.phantoms is not None:
+        return bool(_form(study.cohort.phantoms)["channels"] == 3)
+    return study.cohort.files is not None and study.cohort.files.colour == "keep"
 
 
 def used(study: Study) -> Files | None:
@@ -90,7 +138,8 @@ def _count(study_file: Path, files: Files) -> int:
 
 
 def _phantoms(study: Study, phantoms: Phantoms, folder: Path) -> Step:
-    options = phantoms.model_dump() | {"drawing": _drawing()}
+    kind = kind_of(phantoms)
+    options = phantoms.model_dump() | {"options": kind_options(phantoms).model_dump(), "drawing": kind.version}
 
     def run(context: Context) -> Outputs:
         tasks = {
@@ -113,24 +162,15 @@ def _phantoms(study: Study, phantoms: Phantoms, folder: Path) -> Step:
 
     # the files lie outside the store: someone may have removed them
     present = (folder / "labels.csv").exists
-    return Step("phantoms", "1", options, {}, run, study.seed, round(phantoms.patients * 1.7), present)
-
-
-def _drawing() -> str:
-    from chambit.phantoms import dicom
-
-    return dicom.VERSION
+    images = kind.images(phantoms.patients, kind_options(phantoms))
+    return Step("phantoms", "2", options, {}, run, study.seed, images, present)
 
 
 def _draw(store: Store, task: Mapping[str, Any]) -> str:
-    """Draw some patients and write their DICOM files; keeps one row per image."""
-    from chambit.phantoms import chest, dicom
-
-    seen = chest.visits(task["first"], task["count"], seed=task["seed"], prevalence=task["prevalence"])
-    images, masks = chest.render(seen, pixels=task["pixels"], seed=task["seed"], contrast=task["contrast"])
-    folder = Path(task["folder"])
-    spacing = 350.0 / task["pixels"]  # a 35 cm wide detector
-    rows = dicom.write(folder, seen, images, masks, seed=task["seed"], spacing_mm=spacing)
+    """Draw some patients and write their files; keeps one row per image."""
+    kind, folder = extensions.load(KINDS, task["kind"]), Path(task["folder"])
+    options = kind.Options.model_validate(task["options"])
+    rows = kind.draw(folder, task["first"], task["count"], task["pixels"], task["seed"], options)
     return store.put_json([row | {"sha256": digest.of_file(folder / row["file"])} for row in rows])
 
 

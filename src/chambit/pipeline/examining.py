@@ -17,7 +17,15 @@ from chambit.review.policy import Policy
 
 KINDS = ("chambit.measure.utility", "chambit.measure.safety")
 RATES = {
-    **{"downstream": 0.17, "refinement": 0.17, "mix": 0.3, "segmentation": 0.08, "saliency": 0.06},
+    **{
+        "downstream": 0.17,
+        "refinement": 0.17,
+        "mix": 0.3,
+        "segmentation": 0.08,
+        "saliency": 0.06,
+        "temporal": 0.17,
+        "rivals": 0.17,
+    },
     **{"copies": 100.0, "membership": 150.0},
 }
 EXPECTED_RATE = 200.0
@@ -136,6 +144,7 @@ def _measure(
             context.store.get_json(extras["claim"]["claim"]) if "claim" in extras else {},
             used,
             _variants(context.store, extras.get("variants", {})),
+            {rival: ImageSet.load(context.store, key) for rival, key in extras.get("rivals", {}).items()},
         )
         result = module.measure(exam, options)
         outputs = {

@@ -7,27 +7,46 @@ from scipy import ndimage
 
 from chambit.images.imageset import ImageSet
 from chambit.measure.examination import Heats, Pair
-from chambit.report import dossier, heatsheet, pictures
+from chambit.report import dossier, heatsheet, pictures, viewer
+from chambit.report.films import spread
+from chambit.report.viewer import Pixels
 
 SHEET = 40
 _AS_IT_IS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def sheets(sets: Mapping[str, ImageSet]) -> dict[str, bytes]:
-    """Contact sheets of holdout and synthetic images, the same number of each class in both."""
+    """Contact sheets of holdout and synthetic images, the same number of each class in both, coloured ones in colour.
+
+    Of sequences and volumes the images are spread over all rows of a class, so that one item does not fill the sheet.
+    """
     made = {}
     for name, role in (("real", "holdout"), ("synthetic", "synthetic")):
         images = sets[role]
         labels = sorted(set(sets["synthetic"].labels.tolist()))
         share = max(1, SHEET // max(1, len(labels)))
-        index = np.concatenate([np.flatnonzero(images.labels == label)[:share] for label in labels])
+        index = np.concatenate([_some(images, np.flatnonzero(images.labels == label), share) for label in labels])
         if not len(index):
             index = np.arange(min(SHEET, len(images)))
-        chosen = images.take(index)
-        pixels = chosen.grey()
+        pixels = tiles(images, index, pictures.LARGEST)
         scale = max(1, round(96 / pixels.shape[2]))
-        made[name] = pictures.contact_sheet(pixels, chosen.labels.tolist(), columns=10, scale=scale)
+        made[name] = pictures.contact_sheet(pixels, images.labels[index].tolist(), columns=10, scale=scale)
     return made
+
+
+def _some(images: ImageSet, rows: np.ndarray, count: int) -> np.ndarray:
+    return rows[spread(len(rows), count)] if "series" in images.table.columns else rows[:count]
+
+
+def tiles(images: ImageSet, rows: Sequence[int] | np.ndarray, side: int) -> Pixels:
+    """Some images of a set as uint8 (n, h, w[, 3]), reduced until the longer side is at most `side`, block by block."""
+    chosen = images.take(np.asarray(rows, np.int64))
+    height, width = viewer.fitted(chosen.shape[:2], side)
+    out = np.zeros((len(chosen), height, width, *chosen.shape[2:]), np.uint8)
+    for at, pixels in chosen.blocks():
+        for i, image in zip(at, pixels, strict=True):
+            out[i] = viewer.reduced(viewer.eight_bits(image), side)
+    return out
 
 
 def heats(found: Sequence[Heats], sets: Mapping[str, ImageSet]) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
-"""Masks of the finding: read once for every part of a cohort, kept beside the images, refined with them.
+"""Masks of the finding and layouts: read once for every part of a cohort, kept beside the images, refined with them.
 
 The generator is trained with those of `train` alone; the others are for probes and measures, which treat all parts
-alike. A part without masks has none, not empty ones.
+alike. A part without masks has none, not empty ones. A layout says of each pixel to which part it belongs, as an index.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,16 @@ from chambit.images.imageset import ImageSet
 from chambit.pipeline.plan import Made
 
 PARTS = ("train", "holdout", "auxiliary", "test")
+LAYOUT = "layout of {}"
+"""The output of the step that has the layouts of a part, as that of its masks is called like the part."""
 
 
-def step(seed: int, root: Path, made: Made) -> Step:
-    """Read the masks that the labels of each part name, relative to `root`; a part without any has the output None."""
+def step(seed: int, root: Path, made: Made, parts_from: int = 0) -> Step:
+    """Read what the labels of each part name, relative to `root`; a part without any has the output None.
+
+    With `parts_from` above 0 the masks are not those of the finding: what has this index or a higher one in the layout
+    is in the mask.
+    """
     inputs = {part: made["split"][part] for part in PARTS}
 
     def run(context: Context) -> Outputs:
@@ -30,27 +36,38 @@ def step(seed: int, root: Path, made: Made) -> Step:
         tasks, sizes = {}, {}
         for part, key in inputs.items():
             images = ImageSet.load(context.store, key)
-            if "mask" not in images.table.columns or not any(images.table["mask"].to_list()):
-                continue
-            keys[part] = []
-            for name, rows in imageset.chunks(len(images)):
-                named = [images.table["mask"][i] or "" for i in rows]
-                tasks[f"{part}/{name}"] = {"root": str(root), "files": named, "shape": _shape(images)}
-                sizes[f"{part}/{name}"] = len(named)
-                keys[part].append(f"{part}/{name}")
+            for output, column in ((part, "layout" if parts_from else "mask"), (LAYOUT.format(part), "layout")):
+                if column not in images.table.columns or not any(images.table[column].to_list()):
+                    continue
+                keys[output] = []
+                for name, rows in imageset.chunks(len(images)):
+                    named = [images.table[column][i] or "" for i in rows]
+                    tasks[f"{output}/{name}"] = {
+                        "root": str(root), "files": named, "shape": images.shape[:2], "layout": column == "layout",
+                        "from": parts_from if output == part else 0,
+                    }  # fmt: skip
+                    sizes[f"{output}/{name}"] = len(named)
+                    keys[output].append(f"{output}/{name}")
         done = context.map(_read, tasks, unit="images", sizes=sizes)
-        blobs = {part: [done[key] for key in keys[part]] if part in keys else None for part in inputs}
-        return {part: context.store.put_json(blobs[part]) for part in PARTS}
+        outputs = [*PARTS, *(LAYOUT.format(part) for part in PARTS)]
+        blobs = {output: [done[key] for key in keys[output]] if output in keys else None for output in outputs}
+        return {output: context.store.put_json(blobs[output]) for output in outputs}
 
-    return Step("masks", "3", {}, inputs, run, seed)
+    return Step("masks", "4", {"parts from": parts_from}, inputs, run, seed)
 
 
 def load(store: Store, key: str) -> np.ndarray | None:
     """The masks bool (N, H, W) of one part, as the step kept them, or None."""
+    found = layouts(store, key)
+    return None if found is None else found.astype(bool)
+
+
+def layouts(store: Store, key: str) -> np.ndarray | None:
+    """The layouts uint8 (N, H, W) of one part, as the step kept them, or None."""
     blocks = store.get_json(key)
     if blocks is None:
         return None
-    return np.concatenate([store.get_arrays(block)["masks"] for block in blocks]).astype(bool)
+    return np.concatenate([store.get_arrays(block)["masks"] for block in blocks])
 
 
 def places(store: Store, key: str) -> list[list[Any]] | None:
@@ -61,17 +78,13 @@ def places(store: Store, key: str) -> list[list[Any]] | None:
     return [[blob, row] for blob in blobs for row in range(len(store.get_arrays(blob)["masks"]))]
 
 
-def attached(images: ImageSet, key: str) -> ImageSet:
-    """A part with the columns `mask_block` and `mask_row`, where it has masks."""
+def attached(images: ImageSet, key: str, kind: str = "mask") -> ImageSet:
+    """A part with the columns `mask_block` and `mask_row` (or those of its layouts), where it has masks."""
     if (where := places(images.store, key)) is None or not where:
         return images
     blocks, rows = zip(*where, strict=True)
-    return ImageSet(images.store, images.table.with_columns(mask_block=pl.Series(blocks), mask_row=pl.Series(rows)))
-
-
-def _shape(images: ImageSet) -> tuple[int, int]:
-    _, first = next(images.blocks())
-    return int(first.shape[1]), int(first.shape[2])
+    columns = {f"{kind}_block": pl.Series(blocks), f"{kind}_row": pl.Series(rows)}
+    return ImageSet(images.store, images.table.with_columns(**columns))
 
 
 def _read(store: Store, task: Mapping[str, Any]) -> str:
@@ -85,7 +98,22 @@ def _read(store: Store, task: Mapping[str, Any]) -> str:
             path = Path(task["root"]) / name
             try:
                 with Picture.open(path) as picture:
-                    masks[row] = np.asarray(picture.convert("L").resize((w, h), Picture.Resampling.BOX)) >= 128
+                    masks[row] = _parts(picture, (w, h)) if task["layout"] else _finding(picture, (w, h))
             except (OSError, UnidentifiedImageError) as error:
-                raise InputError(f"The mask {path} named in the labels cannot be read: {error}.") from None
-    return store.put_arrays(masks=masks)
+                what = "layout" if task["layout"] else "mask"
+                raise InputError(f"The {what} {path} named in the labels cannot be read: {error}.") from None
+    return store.put_arrays(masks=(masks >= task["from"]).astype(np.uint8) if task["from"] else masks)
+
+
+def _finding(picture: Any, size: tuple[int, int]) -> np.ndarray:
+    from PIL import Image as Picture
+
+    return np.asarray(np.asarray(picture.convert("L").resize(size, Picture.Resampling.BOX)) >= 128)
+
+
+def _parts(picture: Any, size: tuple[int, int]) -> np.ndarray:
+    """Indices, which must not be averaged; those of a picture with a palette are its own, not their grey."""
+    from PIL import Image as Picture
+
+    plane = picture if picture.mode in ("L", "P") else picture.convert("L")
+    return np.asarray(plane.resize(size, Picture.Resampling.NEAREST), np.uint8)

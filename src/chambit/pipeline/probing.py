@@ -17,7 +17,8 @@ from chambit.core.store import Store
 from chambit.core.study import Study
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import making, masking
+from chambit.pipeline import chain, cohort, drawing, masking, refining
+from chambit.pipeline.chain import Link
 from chambit.pipeline.plan import Made, Planned
 from chambit.review.policy import Policy
 
@@ -30,7 +31,10 @@ ROLES = ("train", "holdout", "auxiliary")
 
 def planned(study: Study, policy: Policy) -> list[Planned]:
     """The steps that the study's stage can answer, after `refine`."""
-    stage, steps = making.stage_of(study), []
+    link, steps = _asked(study), []
+    if link is None:
+        return []
+    stage = link.module
     if hasattr(stage, "vary") and (count := _plants(study, policy)):
 
         def near(made: Made) -> Step:
@@ -47,7 +51,20 @@ def extras(study: Study, policy: Policy) -> dict[str, str]:
     """Which step gives which extra of an examination (`examining.planned`)."""
     names = {entry.name for entry in planned(study, policy)}
     asked = {kind: name for kind, name in (("planted", PLANTED), ("probes", PROBES)) if name in names}
-    return asked | ({"claim": "train"} if hasattr(making.stage_of(study), "claim") else {})
+    link = chain.single(study)
+    return asked | ({"claim": link.step} if link is not None and hasattr(link.module, "claim") else {})
+
+
+def _asked(study: Study) -> Link | None:
+    """The stage that can be asked about single grey images: the only one of a recipe for pictures."""
+    whole = not cohort.axis(study) and not cohort.coloured(study)
+    return chain.single(study) if whole else None
+
+
+def _stage(study: Study) -> Link:
+    link = _asked(study)
+    assert link is not None  # else there is no such step
+    return link
 
 
 def _plants(study: Study, policy: Policy) -> int:
@@ -57,11 +74,11 @@ def _plants(study: Study, policy: Policy) -> int:
 
 
 def _near_duplicates(study: Study, policy: Policy, count: int, made: Made) -> Step:
-    stage = making.stage_of(study)
-    operations = making.geometry(making.chain(study, policy))
+    stage = _stage(study).module
+    operations = refining.measured(study, policy)
     inputs = {
-        "weights": made["train"]["weights"],
-        "about": made["train"]["about"],
+        "weights": made[_stage(study).step]["weights"],
+        "about": made["items"]["about"],
         "train": made["split"]["train"],
         "masks": made["masks"]["train"],
     }
@@ -74,7 +91,7 @@ def _near_duplicates(study: Study, policy: Policy, count: int, made: Made) -> St
         masks = masking.places(context.store, inputs["masks"])
         tasks = {}
         for family, strength in FAMILIES.items():
-            for key, part in imageset.chunks(len(table), making.DRAWN_AT_ONCE):
+            for key, part in imageset.chunks(len(table), drawing.AT_ONCE):
                 rows = [table.row(i, named=True) for i in part]
                 tasks[f"{family}/{key}"] = common | {
                     "pixels": [[row["block"], row["row"]] for row in rows],
@@ -95,13 +112,13 @@ def _near_duplicates(study: Study, policy: Policy, count: int, made: Made) -> St
                 pl.Series("subject", table["subject"]),
                 pl.Series("label", table["label"]),
             )
-            refined = making.applied(context, ImageSet(context.store, planted), family, operations)
+            refined = refining.applied(context, ImageSet(context.store, planted), family, operations)
             outputs[family] = context.store.put_table(refined.table)
         return outputs
 
-    versions = {entry["name"]: extensions.load(making.REFINE, entry["name"]).version for entry in operations}
+    versions = {entry["name"]: extensions.load(refining.REFINE, entry["name"]).version for entry in operations}
     options = {
-        "stage": next(iter(study.recipe.train)),
+        "stage": _stage(study).name,
         "images": count,
         "families": FAMILIES,
         "chain": operations,
@@ -119,17 +136,17 @@ def _chosen(images: ImageSet, count: int, seed: int) -> np.ndarray:
 
 def _vary(store: Store, task: Mapping[str, Any]) -> str:
     """Near-duplicates of some images; keeps their pixels as one block and one row each."""
-    stage, about = extensions.load(making.STAGES, task["stage"]), task["about"]
+    stage, about = extensions.load(chain.STAGES, task["stage"]), task["about"]
     options = stage.Options.model_validate(task["options"])
     images, masks = _grey(store, task["pixels"]), _masks(store, task["masks"])
     varied = stage.vary(store, task["weights"], images, task["labels"], masks, task["strength"], task["seeds"], options)
-    block, digests = imageset.put_block(store, making.quantised(varied, about["bits"], about["dtype"]))
+    block, digests = imageset.put_block(store, drawing.quantised(varied, about["bits"], about["dtype"]))
     return store.put_json([{"sha256": sha, "block": block, "row": row} for row, sha in enumerate(digests)])
 
 
 def _probes(study: Study, made: Made) -> Step:
-    stage = making.stage_of(study)
-    inputs = {"weights": made["train"]["weights"], "about": made["train"]["about"]}
+    stage = _stage(study).module
+    inputs = {"weights": made[_stage(study).step]["weights"], "about": made["items"]["about"]}
     inputs |= {role: made["split"][role] for role in ROLES}
     inputs |= {f"masks of {role}": made["masks"][role] for role in ROLES}
 
@@ -162,12 +179,12 @@ def _probes(study: Study, made: Made) -> Step:
             outputs[name] = context.store.put_table(pl.concat(parts))
         return outputs
 
-    return Step(PROBES, f"{stage.version}.1", {"stage": next(iter(study.recipe.train))}, inputs, run, study.seed)
+    return Step(PROBES, f"{stage.version}.1", {"stage": _stage(study).name}, inputs, run, study.seed)
 
 
 def _probe(store: Store, task: Mapping[str, Any]) -> str:
     """Scores of some images, float64, by name."""
-    stage = extensions.load(making.STAGES, task["stage"])
+    stage = extensions.load(chain.STAGES, task["stage"])
     options = stage.Options.model_validate(task["options"])
     images, masks = _grey(store, task["pixels"]), _masks(store, task["masks"])
     return store.put_arrays(**stage.probe(store, task["weights"], images, task["labels"], masks, task["seed"], options))
@@ -176,8 +193,8 @@ def _probe(store: Store, task: Mapping[str, Any]) -> str:
 def _common(study: Study, context: Context, inputs: Mapping[str, str]) -> dict[str, Any]:
     """What every chunk is told of the generator."""
     return {
-        "stage": next(iter(study.recipe.train)),
-        "options": making.stage_options(study).model_dump(),
+        "stage": _stage(study).name,
+        "options": _stage(study).options.model_dump(),
         "weights": inputs["weights"],
         "about": context.store.get_json(inputs["about"]),
     }

@@ -12,41 +12,33 @@ import numpy as np
 
 from chambit.core import extensions, offline
 from chambit.core.errors import ChambitError, InputError, Problem, StudyError
-from chambit.core.evidence import Finding
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Engine, Listener, Workshop
 from chambit.core.store import Store
 from chambit.core.study import Files, Run, Study, check_options, load, resolve
-from chambit.images.imageset import ImageSet
 from chambit.measure.weights import Weights
 from chambit.pipeline import (
     candidate,
+    chain,
     closing,
     cohort,
     examining,
     making,
     plan,
-    preparation_evidence,
     prepared,
     probing,
-    released,
+    recording,
+    refining,
+    rivals,
     variants,
-    watching,
 )
 from chambit.pipeline.plan import Estimate, Planned
-from chambit.prepare import intake, intensities, register
-from chambit.prepare.split import proof_lines
+from chambit.prepare import intake, register
 from chambit.review import policy as policies
 from chambit.review.policy import Policy
 
 WORK = "work"
 _ONLY_FILES = Problem("prepare", "is for `cohort.files`; phantoms need no preparation", "leave the block out")
-PURPOSE = ("text", "prohibited_uses", "recipients", "tier")
-SOURCE = {
-    "hospital": ("name", "irb", "drb", "de_identification"),
-    "public": ("name", "licence"),
-    "phantoms": ("name",),
-}
 
 
 class Ready(NamedTuple):
@@ -67,13 +59,21 @@ def read(file: Path) -> Ready:
     study = load(file)
     problems: list[Problem] = []
     policy = _collect(problems, lambda: policies.load(study.policy, file.parent))
-    name, options = next(iter(study.recipe.train.items()))
-    stage = _collect(problems, lambda: extensions.load(making.STAGES, name))
-    if stage is not None:
-        problems += check_options(f"{file}: recipe.train.{name}", stage.Options, options)
+    every = [study.recipe, *(rivals.as_study(study, rival).recipe for rival in study.rivals.values())]
+    for name, options in (entry for recipe in every for entry in recipe.stages):
+        stage = _collect(problems, partial(extensions.load, chain.STAGES, name))
+        if stage is not None:
+            problems += check_options(f"{file}: recipe.train.{name}", stage.Options, options)
+    problems += chain.problems(study, f"{file}: recipe.train") if not problems else []
+    for name, rival in study.rivals.items() if not problems else ():
+        problems += chain.problems(rivals.as_study(study, rival), f"{file}: rivals.{name}")
+    if (drawn := study.cohort.phantoms) is not None:
+        kind = _collect(problems, lambda: extensions.load(cohort.KINDS, drawn.kind))
+        if kind is not None:
+            problems += check_options(f"{file}: cohort.phantoms", kind.Options, drawn.options)
     for entry in study.recipe.refine:
         name, options = next(iter(entry.items()))
-        module = _collect(problems, partial(extensions.load, making.REFINE, name))
+        module = _collect(problems, partial(extensions.load, refining.REFINE, name))
         # a detector's settings are the policy's: without a policy its options cannot be checked
         if module is not None and (policy is not None or module.geometry):
             given = (policy.settings.get(name, {}) if policy else {}) | options
@@ -137,10 +137,10 @@ def _recipe_problems(file: Path, study: Study) -> list[Problem]:
     size = cohort_files.size if cohort_files else (study.cohort.phantoms.pixels,) * 2 if study.cohort.phantoms else None
     if size is None:
         return []
-    pixels = np.zeros((1, *size), np.uint8)
+    pixels = np.zeros((1, *size, 3) if cohort.coloured(study) else (1, *size), np.uint8)
     for entry in study.recipe.refine:
         name, options = next(iter(entry.items()))
-        module = extensions.load(making.REFINE, name)
+        module = extensions.load(refining.REFINE, name)
         if module.geometry:
             try:
                 pixels = module.apply(pixels, module.Options.model_validate(options))
@@ -163,12 +163,14 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
     names = study.measures or {name: {} for name in examining.standard(ready.policy)}
     others = variants.planned(study, ready.policy)
     extras = probing.extras(study, ready.policy) | ({"variants": variants.NAME} if others else {})
+    extras |= {rivals.EXTRA: rivals.EXTRA} if study.rivals else {}
     measures = examining.planned(
         names,
         ready.policy,
         ready.margin,
         study.seed,
         study.recipe.sample.images,
+        source="examined" if refining.reduction(study) else "refine",
         extras=extras,
         weights=weights_of(study, ready.file),
     )
@@ -177,6 +179,7 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
         *making.planned(study, ready.policy),
         *probing.planned(study, ready.policy),
         *others,
+        *rivals.planned(study, ready.policy),
         *measures,
     ]
 
@@ -234,13 +237,15 @@ def run(ready: Ready, out: Path, tell: Listener, day: datetime.date | None = Non
     try:
         attempt = _freeze(workshop, ready)
         made = plan.run(workshop, planned(ready, out))
-        sets = {role: ImageSet.load(workshop.store, key) for role, key in made["refine"].items() if role != "marks"}
         # a run may take weeks: nothing is laid out for release on an approval that ran out meanwhile
         lawful = register.require(ready.study.source, ready.file, day or datetime.date.today())
         _register(workshop, ready.study)
-        candidate.write(out / "candidate", sets["synthetic"])
-        facts = _facts(workshop, ready, made, sets, attempt, lawful)
-        return closing.close(workshop, out, made, sets, ready.policy, facts)
+        whole = recording.whole(workshop.store, made)
+        candidate.write(out / "candidate", whole["synthetic"])
+        done = [workshop.ledger.outputs(entry.build(made).digest) is not None for entry in planned(ready, out)]
+        facts = recording.facts(workshop, ready.study, ready.file, made, done, attempt, lawful)
+        sets = recording.measured(workshop.store, made)
+        return closing.close(workshop, out, made, sets, ready.policy, facts, whole)
     finally:
         workshop.close()
 
@@ -274,120 +279,3 @@ def _register(workshop: Workshop, study: Study) -> None:
     recorded = workshop.ledger.events("register.held")
     if not recorded or recorded[-1]["body"] != body:
         workshop.ledger.add_event("register.held", body)
-
-
-def _facts(
-    workshop: Workshop,
-    ready: Ready,
-    made: plan.Made,
-    sets: dict[str, ImageSet],
-    attempt: tuple[int, str],
-    lawful: register.Register,
-) -> closing.Facts:
-    study, store = ready.study, workshop.store
-    proof = store.get_json(made["split"]["proof"])
-    refused = [
-        row
-        for name in ("intake", "intake test")
-        if name in made
-        for row in store.get_table(made[name]["refused"]).to_dicts()
-    ]
-    korean, english = intensities.sentences(_intensities(store, made), {"cohort": "원본", "test": "시험"})
-    purpose, origin = study.purpose.model_dump(), _stated_source(study)
-    attached = {f"purpose.{k}": v for k, v in purpose.items() if v} | {
-        f"source.{k}": v for k, v in origin.items() if v and k not in ("kind", "name")
-    }
-    if study.source.kind == "phantoms":
-        attached |= dict.fromkeys(("source.irb", "source.drb", "source.licence", "source.de_identification"),
-                                  "해당 없음 — 팬텀 / not applicable: phantoms")  # fmt: skip
-    return closing.Facts(
-        kind="run",
-        title=study.title,
-        phantom=study.source.kind == "phantoms",
-        study_digest=study.digest,
-        attempt=attempt[0],
-        attempts=len(workshop.ledger.events("study.frozen")),
-        produced=attempt[1],
-        attached=attached,
-        facts=_key_facts(ready, sets) | {"intensities": english},
-        records=_records(workshop, ready, made, sets, proof, len(refused), lawful),
-        refused=refused,
-        proof=proof_lines(proof),
-        counts=closing.counts(sets),
-        korean={english: korean} | register.KOREAN | preparation_evidence.KOREAN,
-    )
-
-
-def _stated_source(study: Study) -> dict[str, str]:
-    """The statements on the source, those made from the register included."""
-    fields = study.source.model_dump(exclude={"approvals", "permissions"})
-    return fields | register.statements(study.source)
-
-
-def _intensities(store: Store, made: plan.Made) -> dict[str, Any]:
-    """What intake did to grey levels and sizes, by source."""
-    names = {"cohort": "intake", "test": "intake test"}
-    return {source: store.get_json(made[name]["intensities"]) for source, name in names.items() if name in made}
-
-
-def _records(
-    workshop: Workshop,
-    ready: Ready,
-    made: plan.Made,
-    sets: dict[str, ImageSet],
-    proof: dict[str, Any],
-    refused: int,
-    lawful: register.Register,
-) -> list[Finding]:
-    study, store = ready.study, workshop.store
-    intakes = [made[name] for name in ("intake", "intake test") if name in made]
-    found = sum(store.get_json(outputs["found"]) for outputs in intakes)
-    accepted = sum(len(store.get_table(outputs["images"])) for outputs in intakes)
-    done = [workshop.ledger.outputs(entry.build(made).digest) for entry in planned(ready, workshop.folder.parent)]
-    recorded = Finding(
-        measure="generation@1",
-        quantity="recorded",
-        value=sum(outputs is not None for outputs in done) / len(done),
-        n={"steps": len(done), "with digests": sum(outputs is not None for outputs in done)},
-        null=1.0,
-        direction="higher",
-    )
-    return [
-        closing.stated("purpose", study.purpose.model_dump(), PURPOSE),
-        closing.stated("source", _stated_source(study), SOURCE[study.source.kind]),
-        register.finding(lawful),
-        *(prepared.recorded(resolve(ready.file, study.prepare.into)) if study.prepare else ()),
-        closing.accounted(found, accepted, refused, _intensities(store, made)),
-        closing.overlap(proof),
-        recorded,
-        closing.marks(store.get_json(made["refine"]["marks"]), len(sets["synthetic"])),
-        *watching.recorded(store, made),
-        *released.of_sets([workshop.folder.parent / "candidate"], sets, [candidate.NOTICE]),
-        closing.connections(len(done)),
-    ]
-
-
-def _key_facts(ready: Ready, sets: dict[str, ImageSet]) -> dict[str, str]:
-    study = ready.study
-    stage = next(iter(study.recipe.train))
-    _, first = next(sets["synthetic"].blocks())
-    facts = {
-        "source": study.source.name or study.source.kind,
-        "generator": stage,
-        "options": _plain(making.stage_options(study).model_dump()),
-        "refinement": "; ".join(
-            f"{next(iter(e))} {_plain(next(iter(e.values())))}" for e in study.recipe.refine
-        ).strip()
-        or "none",
-        "released images": f"{len(sets['synthetic'])}, {first.shape[2]} x {first.shape[1]} pixels, {first.dtype.name}",
-        "seed": str(study.seed),
-    }
-    if study.measures and any(study.measures.values()):
-        facts["settings changed by the study"] = "; ".join(
-            f"{name}: {_plain(options)}" for name, options in study.measures.items() if options
-        )
-    return facts
-
-
-def _plain(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items())

@@ -18,7 +18,7 @@ from chambit.core.evidence import Finding
 from chambit.core.steps import Context, Outputs, Step
 from chambit.images.imageset import ImageSet
 from chambit.measure.examination import not_run
-from chambit.pipeline import examining, making
+from chambit.pipeline import examining, refining
 from chambit.prepare import intake
 from chambit.prepare.split import split
 from chambit.review.policy import Policy
@@ -75,7 +75,7 @@ def halves(tables_of: Mapping[str, str], policy: Policy, seed: int) -> Step:
         dealt = split(real, {"train": 0.5, "holdout": 0.5}, seed=context.seed("halves") % 2**31)
         parts = {role: dealt.filter(pl.col("split") == role).drop("split") for role in ("train", "holdout")}
         sets = {role: ImageSet(context.store, tables[role]) for role in tables_of}
-        found = making.marks(sets["synthetic"], sets[REAL], marking)
+        found = refining.marks(sets["synthetic"], sets[REAL], marking)
         keep = context.store.put_table
         return {role: keep(table) for role, table in (parts | {"synthetic": tables["synthetic"]}).items()} | {
             "marks": context.store.put_json([found])

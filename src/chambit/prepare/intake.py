@@ -1,8 +1,9 @@
 """Take images in: each file ends as accepted, or as refused with a reason and a remedy.
 
-Accepted images become grey, of one size and of full scale (255, or 65535 as soon as one source has more than
-8 bits), so that equal numbers mean equal brightness whatever the container was. Whether a cohort is coloured,
-how deep it is, and which images are copies of each other is decided over all files, after each was looked at.
+Accepted images become grey (all coloured where the rules keep colour), of one size and of full scale (255, or
+65535 as soon as one source has more than 8 bits), so that equal numbers mean equal brightness whatever the
+container was. Whether a cohort is coloured, how deep it is, and which images are copies of each other is decided
+over all files, after each was looked at.
 """
 
 from collections import Counter, defaultdict
@@ -40,7 +41,7 @@ FIRST = 64  # readable files that are looked at to find the common size
 LONGEST = 128  # pixels of the longer side when no size is given
 MANY = 32  # files in a chunk where each may hold a whole film: little is lost when a run is killed
 _SHALLOW = 4095  # a 16-bit file that stays below this was written with 12 bits or fewer
-_COLOUR = "save it as grey, or set `colour: grey` in the study, if the colour means nothing"
+_COLOUR = "set `colour: keep` for coloured images, or `colour: grey` if the colour means nothing"
 
 
 def take_in(context: Context, source: Source, rules: Rules, *, prefix: str) -> dict[str, str]:
@@ -151,7 +152,7 @@ def _take_chunk(store: Store, task: _Task) -> str:
                 record = _looked_at(entry, opened, task)
                 taken.append(record)
                 if record["state"] == "accepted":
-                    blocks.add(record, _working(opened.image, task.size))
+                    blocks.add(record, _working(opened.image, task.size, coloured=task.rules.colour == "keep"))
         except InputError as error:
             # a film that breaks off is refused as a whole: its first frames alone would pass for all of it
             taken = [joining.refused(entry.name, error.problems[0].what, error.problems[0].remedy)]
@@ -169,7 +170,7 @@ def _looked_at(entry: Entry, opened: Opened, task: _Task) -> dict[str, Any]:
     image = opened.image
     shape, top = image.pixels.shape[:2], int(image.pixels.max())
     record: dict[str, Any] | None = None
-    if image.colour:
+    if image.colour and task.rules.colour != "keep":
         record = joining.refused(opened.name, "a colour image among grey ones", _COLOUR) | {"state": "colour"}
     elif int(image.pixels.min()) == top:
         record = joining.refused(opened.name, f"blank: every pixel is {top}", "export it again, or leave it out")
@@ -197,21 +198,31 @@ def _looked_at(entry: Entry, opened: Opened, task: _Task) -> dict[str, Any]:
     }
 
 
-def _working(image: Image, size: tuple[int, int]) -> np.ndarray:
-    """The image at the size asked for and full scale: uint8 in [0, 255] or uint16 in [0, 65535], (H, W)."""
+def _working(image: Image, size: tuple[int, int], coloured: bool) -> np.ndarray:
+    """The image at the size asked for and full scale: uint8 in [0, 255] or uint16 in [0, 65535], (H, W[, 3])."""
+    full = 255 if image.white <= 255 else 65535
+    pixels = image.pixels
+    if coloured and pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, 2)
+    elif not coloured and pixels.ndim == 3:
+        pixels = pixels[:, :, 0]
+    if pixels.shape[:2] != tuple(size):
+        planes = [_resized(plane, size) for plane in np.atleast_3d(pixels).transpose(2, 0, 1)]
+        pixels = np.stack(planes, 2) if coloured else planes[0]
+    elif image.white == full:
+        return np.ascontiguousarray(pixels)
+    scaled = np.rint(pixels.astype(np.float64) * (full / image.white))
+    return np.clip(scaled, 0, full).astype(np.uint8 if full == 255 else np.uint16)
+
+
+def _resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """One plane (H, W) at another size, float32."""
     from PIL import Image as Pillow
 
-    full = 255 if image.white <= 255 else 65535
-    plane = image.pixels if image.pixels.ndim == 2 else image.pixels[:, :, 0]
-    if plane.shape != tuple(size):
-        # Averaging over the area leaves no aliasing. It would repeat pixels when enlarging: a slope there.
-        smaller = plane.shape[0] >= size[0] and plane.shape[1] >= size[1]
-        way = Pillow.Resampling.BOX if smaller else Pillow.Resampling.BILINEAR
-        plane = np.asarray(Pillow.fromarray(plane.astype(np.float32)).resize((size[1], size[0]), way))
-    elif image.white == full:
-        return np.ascontiguousarray(plane)
-    scaled = np.rint(plane.astype(np.float64) * (full / image.white))
-    return np.clip(scaled, 0, full).astype(np.uint8 if full == 255 else np.uint16)
+    # Averaging over the area leaves no aliasing. It would repeat pixels when enlarging: a slope there.
+    smaller = plane.shape[0] >= size[0] and plane.shape[1] >= size[1]
+    way = Pillow.Resampling.BOX if smaller else Pillow.Resampling.BILINEAR
+    return np.asarray(Pillow.fromarray(plane.astype(np.float32)).resize((size[1], size[0]), way))
 
 
 def _common_size(

@@ -1,7 +1,7 @@
 """What there is to take in: each file below a folder, or each image of an .npz, with what is said of it.
 
 Listing opens no image. Hidden files, texts and tables (.csv .json .txt .yaml .yml .md) and masks (.mask.png,
-or named in the column `mask`) are not images of the cohort: they are counted as lying beside it.
+or named in the columns `mask` and `layout`) are not images of the cohort: they are counted as lying beside it.
 """
 
 import os
@@ -22,6 +22,8 @@ from chambit.images.readers import npz
 from chambit.prepare import labels
 from chambit.prepare.labels import plain, some
 
+DRAWN = ("mask", "layout")
+"""Columns of the labels that name a picture which is no image of the cohort."""
 BESIDE = (".csv", ".json", ".txt", ".yaml", ".yml", ".md", ".mask.png")
 
 
@@ -150,8 +152,8 @@ def inputs_digest(source: Source) -> str:
     size = cache(lambda path: path.stat().st_size if path.is_file() else -1)
     rows = []
     for entry in survey(source).entries:
-        mask = entry.fields.get("mask")
-        sizes = [size(entry.path), size(folder / mask) if mask else 0]
+        drawn = [entry.fields[name] for name in DRAWN if entry.fields.get(name)]
+        sizes = [size(entry.path), sum(size(folder / name) for name in drawn)]
         rows.append([entry.name, sizes, entry.subject, entry.label, dict(entry.fields), entry.refused])
     return digest.of_json(rows)
 
@@ -225,12 +227,12 @@ def _labelled(
         mine = {name for entry in found for name in (entry.name, entry.name.rsplit("/", 1)[-1])} | set(beside)
         away = {name for other in others for name in _names(other)} - mine
         rows = [row for row in rows if row.file not in away]
-    masks = {plain(row.fields["mask"]): row for row in rows if row.fields.get("mask")}
+    masks = {plain(row.fields[name]): row for name in DRAWN for row in rows if row.fields.get(name)}
     there = {entry.name for entry in found} | set(beside)
     lost = [
         Problem(
             f"{table.name}, line {row.line}",
-            f"the mask '{mask}' does not exist",
+            f"the mask or layout '{mask}' does not exist",
             "add the file or clear the cell",
         )
         for mask, row in masks.items()

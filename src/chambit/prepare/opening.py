@@ -17,7 +17,7 @@ from chambit.images.image import Image
 from chambit.prepare.listing import Entry
 
 Frames = Literal["refuse", "first", "middle", "all"]
-Colour = Literal["refuse", "grey"]
+Colour = Literal["refuse", "grey", "keep"]
 _SEVERAL = (
     "set `frames` of the cohort's files to first, middle or all, or save the one that is meant as a file of its own"
 )
@@ -35,7 +35,8 @@ class Rules:
             are not kept when they differ.
         frames: what is taken of a file with several images: nothing (the file is refused), the first, the one in
             the middle, or all. All frames of a file belong to one subject.
-        colour: whether coloured images are refused, or become grey by their luminance (ITU-R BT.601).
+        colour: whether coloured images are refused, become grey by their luminance (ITU-R BT.601), or stay coloured;
+            in a coloured cohort grey images get three equal channels.
     """
 
     size: tuple[int, int] | None = None

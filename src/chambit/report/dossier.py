@@ -17,8 +17,9 @@ from markupsafe import Markup
 from pydantic import Field
 
 from chambit.core.evidence import Evidence, Frozen, Verdict
-from chambit.report import figures, planted, utility, wording
+from chambit.report import figures, planted, stages, utility, viewer, wording
 from chambit.report.curve import memorisation_curve
+from chambit.report.making import Making
 from chambit.report.wording import Text
 
 REFUSED_SHOWN = 50
@@ -77,6 +78,7 @@ class Bundle(Frozen):
         pictures: contact sheets as PNG: real, synthetic, perhaps others.
         pairs: the closest pairs, closest first.
         korean: Korean for English sentences that came with the evidence, looked up by the whole sentence.
+        making: stages, films, volumes and counts of the making, where this tool made the images.
     """
 
     title: str
@@ -100,6 +102,7 @@ class Bundle(Frozen):
     pictures: dict[str, bytes] = Field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
     korean: dict[str, str] = Field(default_factory=dict)
+    making: Making | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,10 @@ def environment() -> Environment:
         span=utility.span,
         bound=utility.bound,
         extractor=utility.extractor,
+        stages=stages,
+        window=viewer.window,
+        defined=viewer.defined,
+        in_both=lambda both: f"{both[0]} / {both[1]}",
     )
     made.filters["thousands"] = lambda value: f"{value:,}"
     return made
@@ -250,7 +257,8 @@ def _view(bundle: Bundle) -> dict[str, Any]:
 
 def _shows_real(bundle: Bundle) -> bool:
     """Whether pictures of real patients are inside the page, so that the page itself must not leave."""
-    return not bundle.phantom and bool(bundle.pairs or {"real", "heat"} & set(bundle.pictures))
+    filmed = bundle.making is not None and bundle.making.shows_real
+    return not bundle.phantom and bool(bundle.pairs or filmed or {"real", "heat"} & set(bundle.pictures))
 
 
 def _stamp(bundle: Bundle) -> Markup:

@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from chambit.core.errors import InputError, Problem
 from chambit.core.evidence import Frozen
 from chambit.core.steps import Context
 from chambit.core.store import Store
+from chambit.generate.items import Arrays, Examples, Ports
 from chambit.generate.stages import flow
 from chambit.images.imageset import ImageSet
 
@@ -82,31 +84,35 @@ class Options(Frozen):
         return self
 
 
-def train(
-    context: Context, images: ImageSet, masks: np.ndarray | None, classes: Sequence[str], options: Options
-) -> str:
-    """Train on one set of images; `claim` tells what it cost.
+def ports(options: Options) -> Ports:
+    """What `sample` needs, takes and makes."""
+    return Ports(("label",), ("finding", "mask"), ("image", "mask"))
+
+
+def train(context: Context, examples: Examples, options: Options) -> str:
+    """Train on real grey images; `claim` tells what it cost.
 
     Args:
         context: of the running step; its seed decides the weights' first values and the lesion shapes alone.
-        images: the training part of the cohort; `subject` is the unit of privacy.
-        masks: bool (N, H, W) of the finding, or None.
-        classes: names of the labels, in order.
+        examples: the training part of the cohort; `subject` is the unit of privacy.
         options: see `Options`.
 
     Returns:
         Digest of the weights (safetensors: network, codec, shapes, claim).
 
     Raises:
+        InputError: when the images have colours, or are frames of something.
         ExtensionError: when Opacus is not installed.
         ChambitError: when the budget is too small, or the accountants contradict each other.
     """
     import torch
 
-    from chambit.generate import dpsgd
+    from chambit.generate import dpsgd, training
     from chambit.generate import flow as rectified
     from chambit.generate.checkpoint import Checkpoint
 
+    _plain(examples)
+    images, masks, classes = examples.images, examples.mask(), examples.classes
     names, member = np.unique(images.subjects, return_inverse=True)
     rate, delta = min(1.0, options.subjects / len(names)), options.delta or 1 / (10 * len(names))
     before = [dpsgd.Gaussian(options.statistics, 1.0, 1)] * ((masks is not None) + 1 if options.statistics else 0)
@@ -133,7 +139,7 @@ def train(
         for parameter, gradient in zip(parameters, noised, strict=True):
             parameter.grad = gradient
         for group in optimiser.param_groups:
-            group["lr"] = options.rate * flow._schedule(step, options.steps)
+            group["lr"] = options.rate * training.schedule(step, options.steps)
         optimiser.step()
         rectified.averaged(average, [p.detach() for p in parameters], step, options.gamma)
         if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
@@ -145,7 +151,7 @@ def train(
         f"{rate:.3g} a step, clipped to {options.clip:g}, sigma {sigma:.3g}: epsilon {about['epsilon']:.2f} at delta "
         f"{delta:.1e} (RDP {about['epsilon_rdp']:.2f})"
     )
-    return _put(context.store, model, average, about, names, entry)
+    return _put(context.store, model, average, options, about, names, entry)
 
 
 def claim(store: Store, weights: str) -> dict[str, Any]:
@@ -162,16 +168,9 @@ def claim(store: Store, weights: str) -> dict[str, Any]:
     return about | (store.get_json(thrown) if thrown else {})
 
 
-def sample(
-    store: Store,
-    weights: str,
-    labels: Sequence[int],
-    seeds: Sequence[int],
-    findings: Sequence[bool],
-    options: Options,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Draw images, each a function of its own label and seed: `flow.sample` with these weights."""
-    return flow.sample(store, weights, labels, seeds, findings, _flow(options))
+def sample(store: Store, weights: str, given: Arrays, seeds: Sequence[int], options: Options) -> dict[str, np.ndarray]:
+    """Draw images, each a function of what is given of it and of its seed: `flow.sample` with these weights."""
+    return flow.sample(store, weights, given, seeds, _flow(options))
 
 
 def vary(
@@ -206,6 +205,15 @@ def _flow(options: Options) -> flow.Options:
     return flow.Options(**{name: getattr(options, name) for name in shared})
 
 
+def _plain(examples: Examples) -> None:
+    """Refuse what the claim does not cover."""
+    problems = []
+    if examples.form.axis or examples.form.channels != 1:
+        problems.append(Problem("images", "have an axis or colours", "train `flow_dp` on single grey pictures"))
+    if problems:
+        raise InputError("The private stage cannot be trained on these images.", problems)
+
+
 def _cost(mechanisms: "list[Gaussian]", delta: float) -> dict[str, Any]:
     from chambit.generate import dpsgd
 
@@ -228,7 +236,8 @@ def _prepared(
     import torch
 
     from chambit.generate import checkpoint, dpsgd, released, trained
-    from chambit.generate.codec import Codec
+    from chambit.generate.codec.dct import BlockDCT
+    from chambit.generate.conditioning import Told
 
     path, keep, subjects = context.scratch / "released.pt", min(options.keep, options.block), int(member.max()) + 1
     if not path.exists():
@@ -242,12 +251,13 @@ def _prepared(
             state["shapes"] = released.findings(masks[of], member[of], subjects, sigma, context.seed("shapes"))
         checkpoint.save(path, {name: torch.from_numpy(value) for name, value in state.items()})
     kept = torch.load(path, weights_only=True)
-    codec = Codec(options.block, keep, pixels.shape[1:], kept["mean"], kept["std"], float("nan"))
-    network = trained.network(context.seed("weights"), codec, classes, masks is not None, options.width, options.depth)
+    codec = BlockDCT(options.block, keep, pixels.shape[1:], kept["mean"], kept["std"], float("nan"))
+    told = Told(classes, masks is not None)
+    network = trained.network(context.seed("weights"), codec, told, _flow(options))
     # channels_last is of no use under vmap, which folds the subjects into the channels
     network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
     shapes = kept["shapes"].numpy() if "shapes" in kept else None
-    return trained.Model(network, codec, shapes), _Entry(kept["included"].numpy(), kept["thrown"].numpy())
+    return trained.Model(network, codec, shapes, told), _Entry(kept["included"].numpy(), kept["thrown"].numpy())
 
 
 def _gradients(
@@ -262,12 +272,13 @@ def _gradients(
     import torch
     from torch.func import functional_call, grad, vmap
 
+    from chambit.generate import codec as codecs
+    from chambit.generate import conditioning
     from chambit.generate import flow as rectified
-    from chambit.generate import trained
 
-    latents, weight = model.codec.encode(images.grey()), model.codec.weight[:, None, None]
+    latents, weight = model.codec.encode(images.grey()), codecs.weight(model.codec)[:, None, None]
     labels = torch.tensor([list(classes).index(label) for label in images.labels])
-    maps = None if masks is None else trained.condition(masks, options.block)
+    maps = None if masks is None else conditioning.condition(masks, model.codec)
     order = torch.from_numpy(np.argsort(member, kind="stable"))
     count = torch.from_numpy(np.bincount(member))
     start = count.cumsum(0) - count
@@ -301,6 +312,7 @@ def _put(
     store: Store,
     model: "Model",
     average: "list[torch.Tensor]",
+    options: Options,
     about: dict[str, Any],
     names: np.ndarray,
     entry: "_Entry",
@@ -313,6 +325,6 @@ def _put(
         out = entry.thrown[~entry.included[entry.thrown]]
         coins = store.put_json({"canaries": names[entry.thrown].tolist(), "left_out": names[out].tolist()})
     # the plain weights stay in the store beside these: nothing in them that is not in these, too
-    arrays = store.get_arrays(trained.put(store, model, average))
+    arrays = store.get_arrays(trained.put(store, model, average, _flow(options)))
     arrays["claim"] = np.frombuffer(json.dumps(about | {"coins": coins}).encode(), np.uint8)
     return store.put_arrays(**arrays)

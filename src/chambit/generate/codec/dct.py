@@ -1,9 +1,13 @@
 """Block-DCT latents: a fixed orthonormal basis instead of a learned autoencoder.
 
-An image is cut in b x b blocks and each block is written in the orthonormal DCT-II basis (Ahmed, Natarajan and Rao
+A picture is cut in b x b blocks and each block is written in the orthonormal DCT-II basis (Ahmed, Natarajan and Rao
 1974, doi:10.1109/T-C.1974.223784): z = D x D^T. The lowest `keep` x `keep` coefficients of each block become channels
 on the grid of blocks, each centred and scaled by its standard deviation over the training images. With keep = b the
 codec is lossless up to rounding; with keep < b it is a low-pass whose loss is reported as `residual`.
+
+Coloured pictures are first turned from red, green and blue into one channel of luminance and two of chrominance,
+(R + G + B) / sqrt 3, (R - B) / sqrt 2 and (R - 2 G + B) / sqrt 6: the axes Ohta, Kanade and Sakai 1980 found by a
+Karhunen-Loeve transform of colours (doi:10.1016/0146-664X(80)90047-7), and the DCT-II of three values.
 
 Known failure: when few coefficients are kept, the blocks' borders show.
 """
@@ -53,15 +57,27 @@ def unblocks(latents: torch.Tensor, size: int, keep: int, shape: tuple[int, int]
     return images[:, : shape[0], : shape[1]]
 
 
+def opponents(images: torch.Tensor) -> torch.Tensor:
+    """Coloured pictures (N, H, W, 3) as pictures of luminance and chrominance, float32 (3 N, H, W), three running."""
+    return (images @ dct_matrix(3).T).permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def coloured(pictures: torch.Tensor) -> torch.Tensor:
+    """The inverse of `opponents`."""
+    pixels = pictures.reshape(-1, 3, *pictures.shape[1:]).permute(0, 2, 3, 1)
+    return pixels @ dct_matrix(3)
+
+
 @dataclass(frozen=True)
-class Codec:
-    """Images in [0, 1] to standardised latents and back.
+class BlockDCT:
+    """Pictures in [0, 1] to standardised latents and back.
 
     Attributes:
         size, keep: block side and coefficients kept per axis.
-        shape: (H, W) of the images.
-        mean, std: float32 (keep * keep,), over training images and positions.
-        residual: mean squared error of encode-decode on the training images, in squared grey levels of [0, 1].
+        shape: (H, W) of the pictures.
+        mean, std: float32 (colours * keep * keep,), over training images and positions.
+        residual: mean squared error of encode-decode on the training images, in squared levels of [0, 1].
+        colours: 1 or 3.
     """
 
     size: int
@@ -70,32 +86,47 @@ class Codec:
     mean: torch.Tensor
     std: torch.Tensor
     residual: float
+    colours: int = 1
 
     @classmethod
-    def fit(cls, images: np.ndarray, *, size: int, keep: int) -> "Codec":
-        """Measure mean and standard deviation of each coefficient on images float32 (N, H, W) in [0, 1]."""
+    def fit(cls, images: np.ndarray, *, size: int, keep: int) -> "BlockDCT":
+        """Measure mean and standard deviation of each coefficient on pictures float32 (N, H, W[, 3]) in [0, 1]."""
+        colours = 1 if images.ndim == 3 else 3
         x = torch.from_numpy(images)
+        x = x if colours == 1 else opponents(x)
         z = blocks(x, size, keep)
         shape = (images.shape[1], images.shape[2])
         residual = float((unblocks(z, size, keep, shape) - x).square().mean())
+        z = z.reshape(-1, colours * keep * keep, *z.shape[2:])
         mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-4)
-        return cls(size, keep, shape, mean, std, residual)
+        return cls(size, keep, shape, mean, std, residual, colours)
 
-    @property
-    def weight(self) -> torch.Tensor:
-        """Loss weight of each channel, float32 (keep * keep,), mean 1: root of its standard deviation.
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray], *, block: int, keep: int) -> "BlockDCT":
+        """The one that gave `arrays`."""
+        shape = (int(arrays["shape"][0]), int(arrays["shape"][1]))
+        mean, std = torch.from_numpy(arrays["mean"]), torch.from_numpy(arrays["std"])
+        return cls(block, keep, shape, mean, std, float(arrays["residual"][0]), len(mean) // (keep * keep))
 
-        Unit weights would spend the network on noise-like high frequencies, energy weights on the block mean alone.
-        """
-        weight = self.std.sqrt()
-        return weight / weight.mean()
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything but block and keep."""
+        return {
+            "mean": self.mean.numpy(),
+            "std": self.std.numpy(),
+            "shape": np.array(self.shape, np.int64),
+            "residual": np.array([self.residual]),
+        }
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
-        """float32 (N, H, W) in [0, 1] to float32 (N, C, h, w) with unit variance per channel."""
-        z = blocks(torch.from_numpy(images), self.size, self.keep)
+        """float32 (N, H, W[, 3]) in [0, 1] to float32 (N, C, h, w) with unit variance per channel."""
+        x = torch.from_numpy(images)
+        z = blocks(x if self.colours == 1 else opponents(x), self.size, self.keep)
+        z = z.reshape(-1, len(self.mean), *z.shape[2:])
         return (z - self.mean[:, None, None]) / self.std[:, None, None]
 
     def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """The inverse of `encode`, clipped to [0, 1]; float32 (N, H, W)."""
+        """The inverse of `encode`, clipped to [0, 1]; float32 (N, H, W[, 3])."""
         z = latents.float() * self.std[:, None, None] + self.mean[:, None, None]
-        return unblocks(z, self.size, self.keep, self.shape).clamp(0, 1).numpy()
+        z = z.reshape(-1, self.keep * self.keep, *z.shape[2:])
+        x = unblocks(z, self.size, self.keep, self.shape)
+        return (x if self.colours == 1 else coloured(x)).clamp(0, 1).numpy()
