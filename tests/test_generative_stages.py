@@ -41,7 +41,7 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "flow": (flow, {"heun": 2}),
     "edm": (edm_stage, {"heun": 3}),
     "ddpm": (ddpm, {"heun": 4, "sampler": "ancestral"}),
-    "gan": (gan, {}),
+    "gan": (gan, {"codec": "dct"}),
 }
 LEVELS = {"sex": ("F", "M")}
 

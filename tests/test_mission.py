@@ -13,7 +13,7 @@ import yaml
 from chambit.cli import COMMANDS
 from chambit.core.evidence import Verdict
 from chambit.pipeline import closing
-from chambit.pipeline.study import PURPOSE
+from chambit.pipeline.recording import PURPOSE
 from chambit.report.dossier import render
 from chambit.review import policy
 from chambit.review.verdict import judge

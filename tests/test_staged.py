@@ -162,6 +162,16 @@ def test_layouts_change_their_size_and_keep_their_parts() -> None:
         assert (large == value).mean() == pytest.approx((drawn == value).mean(), abs=0.01)
 
 
+def test_a_mask_keeps_at_least_one_pixel_and_an_empty_one_none() -> None:
+    masks = np.zeros((3, 32, 32), bool)
+    masks[0, 5, 9] = True
+    masks[1, 8:16, 8:24] = True
+    small = parts.masks_at(masks, (8, 8))
+    assert small.sum((1, 2)).tolist() == [1, 8, 0]
+    assert small[0, 1, 2]
+    assert small[1, 2:4, 2:6].all()
+
+
 # --- the stages
 
 

@@ -172,6 +172,8 @@ class Players:
         groups = [{"params": self.parameters}, {"params": critics}]
         self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.0, 0.99), weight_decay=0.0, fused=True)
         self.others: list[torch.Tensor] = [one.detach() for one in critics]
+        # the critic sees what counts: with all channels alike it would look at noise-like details first
+        self.weight = codecs.weight(ready.codec)[:, None, None].to(self.where)
 
     def backward(self, step: int, rows: slice) -> torch.Tensor:
         """Step the critic, then leave the generator's gradients; the critic's loss."""
@@ -220,6 +222,7 @@ class Players:
 
     def _asked(self, x: torch.Tensor, told: Conditions, generator: torch.Generator) -> torch.Tensor:
         """The critic's opinion of moved items and maps."""
+        x = x * self.weight
         whole = x if told.maps is None else torch.cat([x, told.maps], -3)
         moved = shifted(whole.reshape(len(x), -1, *x.shape[-2:]), generator).reshape(whole.shape)
         pieces = torch.split(moved, [x.shape[-3], whole.shape[-3] - x.shape[-3]], -3)
@@ -230,5 +233,5 @@ class Players:
     def _steepness(self, real: torch.Tensor, told: Conditions) -> torch.Tensor:
         """Mean square of the critic's gradient at real items, in full precision."""
         x = real.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(self.critic(x, told).sum(), x, create_graph=True)
+        (slope,) = torch.autograd.grad(self.critic(x * self.weight, told).sum(), x, create_graph=True)
         return slope.square().flatten(1).sum(1).mean()

@@ -95,7 +95,8 @@ def check_cohort(looked: pl.DataFrame, remedy: str) -> None:
         raise InputError("None of the files can be read as an image.", _problems(looked))
     if 2 * coloured > readable:
         what = f"{coloured} of {readable} readable images are coloured"
-        raise InputError("Most images are coloured, and the cohort is taken as grey.", [Problem("images", what, remedy)])
+        problem = Problem("images", what, remedy)
+        raise InputError("Most images are coloured, and the cohort is taken as grey.", [problem])
 
 
 def deepened(context: Context, looked: pl.DataFrame) -> pl.DataFrame:

@@ -4,7 +4,6 @@ Here are the crops, the appearance of a part, the choice of donors and the joini
 No subject gives more than a bounded share of an image, by construction: `choose` passes over whoever would.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -174,10 +173,10 @@ def paste(image: np.ndarray, made: np.ndarray, box: Box, shown: np.ndarray) -> N
     image[:, rows, columns] = (1 - alpha) * image[:, rows, columns] + alpha * piece
 
 
-def regions(layout: np.ndarray, kinds: Sequence[int] | None = None) -> dict[int, np.ndarray]:
+def regions(layout: np.ndarray) -> dict[int, np.ndarray]:
     """The instances of a layout uint8 (H, W) that are large enough: index -> bool (H, W)."""
     found = {}
-    for value in np.unique(layout) if kinds is None else kinds:
+    for value in np.unique(layout):
         region = layout == value
         if value >= parts.INSTANCES and region.sum() >= LEAST:
             found[int(value)] = region

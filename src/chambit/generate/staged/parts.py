@@ -4,8 +4,6 @@ A layout is uint8 (N, H, W) with the index of the part at each pixel, 0 where th
 on are instances of one kind (single teeth): each is one connected region.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from scipy import ndimage
@@ -82,6 +80,14 @@ def at_size(layouts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         own = values_of(layout[None])
         out[n] = own[one_hot(layout[None], own, size)[0].argmax(0).numpy()]
     return out
+
+
+def masks_at(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Masks (N, H, W) at another size, bool: what is half covered; one that would vanish keeps its fullest pixel."""
+    share = resized(planes(masks), size)[:, 0].numpy()
+    top = share.max((1, 2), keepdims=True)
+    found: np.ndarray = (share >= np.minimum(0.5, top)) & (top > 0)
+    return found
 
 
 def distances(regions: np.ndarray, reach: float) -> np.ndarray:
@@ -172,8 +178,3 @@ def pictures(images: np.ndarray) -> np.ndarray:
     """(..., C, H, W) as float32 (..., H, W[, 3]) in [0, 1]."""
     held = np.clip(images, 0, 1).astype(np.float32)
     return np.ascontiguousarray(np.moveaxis(held, -3, -1)) if images.shape[-3] == 3 else held[..., 0, :, :]
-
-
-def shares(values: Sequence[int], layout: np.ndarray) -> list[float]:
-    """Share of the pixels that each of these parts covers."""
-    return [float((layout == value).mean()) for value in values]

@@ -81,7 +81,7 @@ def train(context: Context, examples: Examples, options: Options, watch: Any = N
     layouts = parts.need_layouts(examples.layout(), "layout")
     size = parts.size_at(layouts.shape[1], layouts.shape[2], options.pixels, 4 * options.patch)
     layouts, values, masks = parts.at_size(layouts, size), parts.values_of(layouts), examples.mask()
-    signed = _signed(layouts, values, None if masks is None else _masks(masks, size), options.reach)
+    signed = _signed(layouts, values, None if masks is None else parts.masks_at(masks, size), options.reach)
     conditions = Conditions.of(examples, finding=masks is not None)
     given: dict[str, np.ndarray] = {
         "label": examples.label(),
@@ -175,16 +175,6 @@ def _signed(layouts: np.ndarray, values: np.ndarray, masks: np.ndarray | None, r
             signed = np.concatenate([signed, distances(masks[n][None], max(layout.shape) / FAR)])
         rows.append(np.rint(signed * 127).astype(np.int8))
     return torch.from_numpy(np.stack(rows))
-
-
-def _masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Masks at the layout's size, bool; one that would vanish keeps the pixel it covers most."""
-    from chambit.generate.staged import parts
-
-    share = parts.resized(parts.planes(masks), size)[:, 0].numpy()
-    top = share.max((1, 2), keepdims=True)
-    found: np.ndarray = (share >= np.minimum(0.5, top)) & np.any(masks, (1, 2))[:, None, None]
-    return found
 
 
 def _asked(conditions: "Conditions", given: Arrays, seeds: Sequence[int]) -> "Asked":

@@ -32,11 +32,11 @@ class Options(Frozen):
 
     steps: int = Field(1500, ge=1)
     batch: int = Field(4, ge=2)
-    rate: float = Field(3e-4, gt=0)
+    rate: float = Field(1e-3, gt=0)
     width: int = Field(32, ge=8, multiple_of=8)
     blocks: int = Field(4, ge=1, le=12)
     path: float = Field(0.1, ge=0)
-    identity: float = Field(2.0, ge=0)
+    identity: float = Field(1.0, ge=0)
     sources: int = Field(256, ge=2)
     checkpoint: int = Field(100, ge=1)
 
