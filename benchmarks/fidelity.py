@@ -12,8 +12,9 @@ import sqlalchemy as sql
 
 from chambit.core import ledger
 from chambit.core.store import Store
-from chambit.generate.codec import Codec
+from chambit.generate.codec.dct import BlockDCT
 from chambit.images.imageset import ImageSet
+from chambit.measure import similarity
 from chambit.measure.embed import texture
 from chambit.measure.utility import frechet
 
@@ -30,7 +31,7 @@ def main() -> None:
     real = ImageSet.load(store, outputs["refine"]["train"]).grey()
     holdout, synthetic = (ImageSet.load(store, outputs["refine"][role]).grey() for role in ("holdout", "synthetic"))
     n = min(len(real), len(holdout), len(synthetic))
-    scale = np.maximum(np.concatenate([texture.features(real), texture.features(holdout)]).std(0), frechet.FLOOR)
+    scale = np.maximum(np.concatenate([texture.features(real), texture.features(holdout)]).std(0), similarity.FLOOR)
 
     def described(images: np.ndarray) -> np.ndarray:
         return texture.features(images[:n]) / scale
@@ -41,7 +42,7 @@ def main() -> None:
     print(f"training images      {frechet.distance(h, described(real)):7.2f}")
     print(f"synthetic images     {whole:7.2f}   of which means {means:.2f}, the rest {whole - means:.2f}")
     for keep in range(given.block // 2, given.block + 1):
-        codec = Codec.fit(real, size=given.block, keep=keep)
+        codec = BlockDCT.fit(real, size=given.block, keep=keep)
         through = described(codec.decode(codec.encode(real)))
         alone, left = frechet.distance(h, through), frechet.distance(through, s)
         print(f"codec only, keep {keep:2d}  {alone:7.2f}   synthetic against it {left:.2f}")

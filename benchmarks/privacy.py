@@ -24,9 +24,11 @@ from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
 from chambit.generate import dpsgd
+from chambit.generate.items import Examples, Form
 from chambit.generate.stages import flow, flow_dp
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
+from chambit.measure import similarity
 from chambit.measure.embed import texture
 from chambit.measure.examination import Examination
 from chambit.measure.safety import privacy_audit
@@ -63,7 +65,7 @@ def quality(folder: Path, subjects: int, steps: int) -> None:
     train, masks = cohort(context.store, 0, subjects)
     holdout, _ = cohort(context.store, subjects, subjects)
     real, seen = texture.features(holdout.grey()), texture.features(train.grey())
-    scale = np.maximum(np.concatenate([real, seen]).std(0), frechet.FLOOR)
+    scale = np.maximum(np.concatenate([real, seen]).std(0), similarity.FLOOR)
     n = min(len(real), len(seen))
     print(f"{subjects} patients, {len(train)} images, {steps} steps; Frechet at {n} a side, "
           f"real against real {frechet.distance(real[:n] / scale, seen[:n] / scale):.1f}")  # fmt: skip
@@ -76,7 +78,7 @@ def quality(folder: Path, subjects: int, steps: int) -> None:
         if epsilon is not None:
             options = flow_dp.Options(steps=steps, subjects=batch, multiplicity=1, epsilon=epsilon, **NETWORK)
         clock = Clock()
-        weights = stage.train(clock.on(context), train, masks, CLASSES, options)
+        weights = stage.train(clock.on(context), Examples(train, Form(SIDE, SIDE), tuple(CLASSES), masks), options)
         plain = plain or clock.step
         made = drawn(context.store, stage, weights, options, n, train)
         far = frechet.distance(real[:n] / scale, texture.features(made) / scale)
@@ -105,7 +107,7 @@ def audit(folder: Path, subjects: int, steps: int) -> None:
         )
         noise = (lambda count: np.zeros(count)) if broken else dpsgd.noise
         with mock.patch.object(dpsgd, "noise", noise):
-            weights = flow_dp.train(Clock().on(context), train, None, CLASSES, options)
+            weights = flow_dp.train(Clock().on(context), Examples(train, Form(SIDE, SIDE), tuple(CLASSES)), options)
         tables: dict[str, list[pl.DataFrame]] = {}
         for role, images in sets.items():
             labels = [CLASSES.index(label) for label in images.labels]
@@ -160,7 +162,8 @@ def drawn(store: Store, stage: Any, weights: str, options: Any, count: int, like
     for k in range(0, count, 128):
         part = labels[k : k + 128]
         seeds = [10_000 + i for i in range(k, k + len(part))]
-        parts.append(stage.sample(store, weights, part, seeds, [label == 0 for label in part], options)[0])
+        given = {"label": np.array(part), "finding": np.array(part) == 0}
+        parts.append(stage.sample(store, weights, given, seeds, options)["image"])
     return np.concatenate(parts)
 
 

@@ -71,6 +71,7 @@ def test_at_most_twenty_missing_files_are_shown(cohort: Path) -> None:
         ("file,subject,label\n0.png,환자,정상\n".encode("cp949"), "is not UTF-8"),
         (b'file,subject,label\n"0.png,a,b\n', "is not CSV"),
         (b"file,subject,label,mask\n0.png,a,b,m.png\n", "the mask 'm.png' does not exist"),
+        (b"file,subject,label,layout\n0.png,a,b,m.png\n", "the layout 'm.png' does not exist"),
     ],
 )
 def test_unusable_labels_files(cohort: Path, content: bytes, reason: str) -> None:

@@ -219,7 +219,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(once: Path, copy: Path) -
     for name, stamp in before.items():
         assert (copy / name).read_bytes() == (once / name).read_bytes()
         assert (copy / name).stat().st_mtime_ns == stamp
-    assert len(step_outputs(copy)) == 10 + len(MEASURED)
+    assert len(step_outputs(copy)) == 11 + len(MEASURED)
     assert "Verdict: " in said.out
     assert chambit("run", once.parent / "study.yaml", "--out", copy, "--gate").code == 1
 

@@ -1,6 +1,5 @@
 """Steps that train the stages of a recipe one after the other; a later one may learn from what earlier ones make."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -66,7 +65,7 @@ def _train(study: Study, policy: Policy, link: Link, made: Made) -> Step:
         if hasattr(stage, "claim"):
             outputs["claim"] = keep(stage.claim(context.store, outputs["weights"]))
         if hasattr(stage, "facts"):
-            outputs["facts"] = keep(_facts(stage, context, outputs["weights"], link.options))
+            outputs["facts"] = keep(stage.facts(context.store, outputs["weights"]))
         return outputs
 
     return Step(link.step, f"{link.name}@{stage.version}", used, inputs, run, study.seed, _steps(link.options))
@@ -92,8 +91,3 @@ def _after(
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     return replace(examples, earlier=earlier)
-
-
-def _facts(stage: Any, context: Context, weights: str, options: Any) -> Any:
-    given = (context.store, weights, options)
-    return stage.facts(*given[: len(inspect.signature(stage.facts).parameters)])

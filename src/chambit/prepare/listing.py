@@ -227,19 +227,19 @@ def _labelled(
         mine = {name for entry in found for name in (entry.name, entry.name.rsplit("/", 1)[-1])} | set(beside)
         away = {name for other in others for name in _names(other)} - mine
         rows = [row for row in rows if row.file not in away]
-    masks = {plain(row.fields[name]): row for name in DRAWN for row in rows if row.fields.get(name)}
+    drawn = {plain(row.fields[column]): (column, row) for column in DRAWN for row in rows if row.fields.get(column)}
     there = {entry.name for entry in found} | set(beside)
     lost = [
         Problem(
             f"{table.name}, line {row.line}",
-            f"the mask or layout '{mask}' does not exist",
+            f"the {column} '{name}' does not exist",
             "add the file or clear the cell",
         )
-        for mask, row in masks.items()
-        if mask not in there
+        for name, (column, row) in drawn.items()
+        if name not in there
     ]
-    beside = sorted({*beside, *(masks.keys() & {entry.name for entry in found})})
-    images = [entry for entry in found if entry.name not in masks]
+    beside = sorted({*beside, *(drawn.keys() & {entry.name for entry in found})})
+    images = [entry for entry in found if entry.name not in drawn]
     matched, wrong = labels.match(table.name, rows, [entry.name for entry in images])
     what, remedy = "the labels file does not name it", f"add a line to {table.name}, or move the file away"
     entries = [

@@ -22,6 +22,11 @@ from chambit.generate.staged.denoiser import GROUPS, Embedding, Residual
 STEP = 0.1  # of the finite difference
 
 
+def _mirrored(channels: int, out: int, side: int) -> nn.Conv2d:
+    """A convolution that sees the picture mirrored beyond its border: zeros there are painted as a coloured frame."""
+    return nn.Conv2d(channels, out, side, padding=side // 2, padding_mode="reflect")
+
+
 class Translator(nn.Module):
     """G(x, t) for x (N, channels, H, W) in [0, 1], t (N,); H and W are multiples of 4.
 
@@ -36,7 +41,7 @@ class Translator(nn.Module):
         e = 2 * width
         self.time = Embedding((), 0, e)
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, width, 5, padding=2, padding_mode="reflect"),
+            _mirrored(channels, width, 5),
             nn.GroupNorm(GROUPS, width),
             nn.SiLU(),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
@@ -45,14 +50,10 @@ class Translator(nn.Module):
             nn.Conv2d(2 * width, 2 * width, 4, stride=2, padding=1),
         )
         self.blocks = nn.ModuleList(Residual(2 * width, 2 * width, e) for _ in range(blocks))
-        self.at_half = nn.Sequential(
-            nn.GroupNorm(GROUPS, 2 * width), nn.SiLU(), nn.Conv2d(2 * width, width, 3, padding=1)
-        )
-        self.at_full = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+        self.at_half = nn.Sequential(nn.GroupNorm(GROUPS, 2 * width), nn.SiLU(), _mirrored(2 * width, width, 3))
+        self.at_full = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), _mirrored(width, width, 3))
         # the source joins at full size, so that fine texture can depend on what is there
-        self.exit = nn.Sequential(
-            nn.Conv2d(width + channels, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, channels, 3, padding=1)
-        )
+        self.exit = nn.Sequential(_mirrored(width + channels, width, 3), nn.SiLU(), _mirrored(width, channels, 3))
         for parameter in self.exit[-1].parameters():
             nn.init.zeros_(parameter)
 

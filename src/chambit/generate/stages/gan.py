@@ -1,8 +1,8 @@
 """A class-conditional GAN on latents: quickest to sample, poorest in variety; for comparison and for previews.
 
 On principal components it draws plausible pictures of little variety within a minute; on block transforms it collapsed
-in all our trials of a few hundred steps. Formulas, sources and failures in `chambit.generate.adversarial`. It has no `vary` and no `probe`: what it makes cannot
-be asked how well it is known. Everything else as in `flow`.
+in all our trials of a few hundred steps. It has no `vary` and no `probe`: what it makes cannot be asked how well it is
+known. Formulas, sources and failures in `chambit.generate.adversarial`; everything else as in `flow`.
 """
 
 from collections.abc import Sequence
