@@ -24,7 +24,7 @@ from chambit.images.imageset import ImageSet
 from chambit.measure.interval import auroc
 from chambit.measure.memorisation import HELD_OUT, TRAIN, Neighbours
 from chambit.pipeline import watching
-from chambit.report.curve import memorisation_curve
+from chambit.report.curve import label_curve, memorisation_curve
 from chambit.report.dossier import render
 from chambit.review.verdict import judge
 from examinations import POLICY
@@ -570,6 +570,25 @@ def test_too_few_auxiliary_subjects_are_told_with_the_number(crowd: Crowd) -> No
 def test_a_stage_that_was_never_asked_to_look_is_not_run(crowd: Crowd, tmp_path: Path) -> None:
     watch = _prepared(crowd, tmp_path)
     assert "not to look" in watching.watched(crowd[0], watch)["reason"]
+
+
+def test_labels_that_get_worse_stop_a_training_and_are_drawn(crowd: Crowd, tmp_path: Path) -> None:
+    """The judge is trained on real images; samples of the other class than they are labelled lose its agreement."""
+    watch = _prepared(crowd, tmp_path, judge=60, looks=3)  # the samples are known people: no alarm of memory yet
+    assert watch.judge is not None
+    train = crowd[1]
+    pictures, labels = train.grey(), np.array([["a", "b"].index(label) for label in train.labels])
+    quiet = None
+    assert watch(Look(10, pictures, labels, quiet)) is None
+    assert watch(Look(20, pictures, 1 - labels, quiet)) is None
+    first, second = watch.curve()
+    assert first["fidelity_low"] > second["fidelity_high"]
+    assert "loss_train" not in first  # nothing was asked of a network that cannot say
+    assert watching.decided([first, second], 1.0, 1) == (10, "labels")
+    assert watching.decided([first, second], 1.0, 2) == (None, "")
+    drawn = str(label_curve({"curve": [first, second], "used": 10}))
+    assert drawn.count("whisker") >= 2
+    assert label_curve({"curve": [{"step": 1, "share": 0.5, "low": 0.4, "high": 0.6}]}) == ""
 
 
 def test_a_stage_without_watch_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from chambit.core.evidence import Evidence, Frozen, Verdict
 from chambit.report import figures, planted, stages, utility, viewer, wording
-from chambit.report.curve import memorisation_curve
+from chambit.report.curve import label_curve, memorisation_curve
 from chambit.report.making import Making
 from chambit.report.wording import Text
 
@@ -359,4 +359,5 @@ def _drawings(bundle: Bundle, rows: Mapping[str, Row]) -> dict[str, Any]:
         "memorisation_curve": memorisation_curve(memory.details, memory.null)
         if memory and wording.measured(memory)
         else "",
+        "label_curve": label_curve(memory.details) if memory and wording.measured(memory) else "",
     }
