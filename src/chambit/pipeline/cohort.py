@@ -31,7 +31,7 @@ def planned(study: Study, study_file: Path, out: Path) -> list[Planned]:
     if (phantoms := cohort.phantoms) is not None:
         images = kind_of(phantoms).images(phantoms.patients, kind_options(phantoms))
         folder = out / "cohort"
-        rate = 180.0 * (64 / phantoms.pixels) ** 1.3
+        rate = kind_of(phantoms).RATE * (64 / phantoms.pixels) ** 1.3
         steps.append(Planned("phantoms", lambda _: _phantoms(study, phantoms, folder), images, "images", rate, 0))
         files = drawn_files(phantoms, folder)
     else:

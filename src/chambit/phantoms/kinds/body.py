@@ -16,6 +16,7 @@ from chambit.phantoms.body.volumes import volume
 __all__ = ["FORM", "Options", "draw", "images", "version", "volume"]
 
 version = files.VERSION
+RATE = 50.0
 FORM = {"channels": 1, "axis": "depth"}
 
 

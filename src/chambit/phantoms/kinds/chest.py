@@ -9,6 +9,7 @@ from chambit.core.evidence import Frozen
 from chambit.phantoms import chest, dicom
 
 version = dicom.VERSION
+RATE = 180.0
 FORM = {"channels": 1, "axis": ""}
 
 

@@ -17,6 +17,7 @@ from chambit.phantoms.embryo import picture
 from chambit.phantoms.embryo.couples import FIRST_HOUR, LAST_HOUR, Embryo, State, embryos, state, stream
 
 version = "1"
+RATE = 140.0
 PER_COUPLE = 2.18
 """Embryos of a couple on average."""
 Plane = Annotated[int, Field(ge=-2, le=2)]

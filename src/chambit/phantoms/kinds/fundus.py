@@ -15,6 +15,7 @@ from chambit.phantoms.fundus import eyes
 from chambit.phantoms.fundus.photograph import photograph
 
 version = "1"
+RATE = 70.0
 FORM = {"channels": 3, "axis": ""}
 
 

@@ -19,6 +19,7 @@ from chambit.phantoms.oral.dentition import mouth, stream
 from chambit.phantoms.oral.scene import VIEWS, shot
 
 version = "1"
+RATE = 55.0
 FORM = {"channels": 3, "axis": ""}
 
 

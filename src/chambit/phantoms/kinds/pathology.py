@@ -15,6 +15,7 @@ from chambit.phantoms.pathology import patients as people
 from chambit.phantoms.pathology.patch import patch
 
 version = "1"
+RATE = 56.0
 FORM = {"channels": 3, "axis": ""}
 
 

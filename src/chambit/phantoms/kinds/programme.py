@@ -10,6 +10,7 @@ from chambit.phantoms.body import cohort, files
 from chambit.phantoms.body.person import person
 
 version = files.VERSION
+RATE = 22.0
 FORM = {"channels": 1, "axis": ""}
 
 

@@ -15,6 +15,7 @@ from chambit.phantoms.ultrasound import patients as people
 from chambit.phantoms.ultrasound.scanner import scan
 
 version = "1"
+RATE = 84.0
 FORM = {"channels": 1, "axis": ""}
 
 
