@@ -161,6 +161,9 @@ def test_facts_are_listed_or_drawn() -> None:
         "odd": [1.0, float("nan"), 2.0, 3.0],
     }
     assert stages.curves(facts) == {"loss denoiser": [4.0, 2.0, 1.0, 0.01], "loss critic": [1.0, 2.0, 3.0, 2.5]}
+    records = {"losses": [{"step": 10 * k, "loss": 1.0 / k} for k in range(1, 5)]}
+    assert stages.curves(records) == {"loss": [1.0, 0.5, 1 / 3, 0.25]}
+    assert stages.told(records) == []
     told = {name.en: value for name, value in stages.told(facts)}
     assert told["items trained on"] == "1,200"
     assert told["size it makes (pixels)"] == "64 × 48"

@@ -83,8 +83,21 @@ def flat(facts: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in facts.items():
         whole = f"{before} {name}".strip()
-        found |= flat(value, whole) if isinstance(value, Mapping) else {whole: value}
+        if isinstance(value, Mapping):
+            found |= flat(value, whole)
+        elif rows := _rows(value):
+            found |= {key: [row[key] for row in rows] for key in rows[0] if key != "step"}
+        else:
+            found[whole] = value
     return found
+
+
+def _rows(value: Any) -> list[Mapping[str, Any]]:
+    """A list of records of one kind, such as a loss at each step; empty where it is none."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return []
+    rows = [one for one in value if isinstance(one, Mapping)]
+    return rows if rows and len(rows) == len(value) and len({tuple(sorted(row)) for row in rows}) == 1 else []
 
 
 def curves(facts: Mapping[str, Any]) -> dict[str, list[float]]:
