@@ -47,14 +47,19 @@ def _sample(study: Study, made: Made) -> Step:
 
 
 def drawn(
-    context: Context, stages: Sequence[Mapping[str, Any]], about: Mapping[str, Any], plan: pl.DataFrame, parts_from: int
+    context: Context,
+    stages: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    plan: pl.DataFrame,
+    parts_from: int,
+    prefix: str = "S",
 ) -> pl.DataFrame:
-    """The table of a set drawn by a plan; `parts_from` as in `core.study.Examine`."""
+    """The table of a set drawn by a plan; `parts_from` as in `core.study.Examine`, `prefix` begins each id."""
     length = about["form"][4]
     tasks: dict[str, dict[str, Any]] = {
         key: {
             "stages": stages, "about": about, "plan": plan[part.start : part.stop].to_dicts(), "first": part.start,
-            "parts_from": parts_from,
+            "parts_from": parts_from, "prefix": prefix,
         }
         for key, part in imageset.chunks(len(plan), max(1, min(AT_ONCE, imageset.BLOCK // length)))
     }  # fmt: skip
@@ -90,7 +95,7 @@ def _draw(store: Store, task: Mapping[str, Any]) -> str:
     for number, item in enumerate(task["plan"]):
         for frame in range(length):
             row = number * length + frame
-            name = f"S{task['first'] + number:06d}"
+            name = f"{task['prefix']}{task['first'] + number:06d}"
             known: dict[str, Any] = {"id": f"{name}-{frame:02d}" if axis else name, "subject": name}
             known |= {"label": item["track"][frame] if "track" in item else item["label"], "seed": item["seed"]}
             known |= {"series": name, "frame": str(frame)} if axis else {}

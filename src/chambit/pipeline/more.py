@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from chambit.core import offline
+from chambit.core import digest, offline
 from chambit.core.errors import InputError, Problem
 from chambit.core.ledger import Ledger
 from chambit.core.recipe import Fill, Sample
@@ -82,8 +82,14 @@ def draw(ready: Ready, out: Path, into: Path, asked: Asked, tell: Listener) -> D
         stages = chain.trained(ready.study, made)
 
         def run(context: Context) -> Outputs:
-            plan = _plan(ready.study.recipe.sample, asked, about, train, released, context)
-            table = drawing.drawn(context, stages, about, plan, 0)
+            # another request draws other images, under other names than the released ones
+            name = f"M{digest.of_json(request)[:6]}-"
+
+            def seed(what: int | str) -> int:
+                return context.seed(f"{name}{what}")
+
+            plan = _plan(ready.study.recipe.sample, asked, about, train, released, seed)
+            table = drawing.drawn(context, stages, about, plan, 0, name)
             images = ImageSet(store, table)
             operations = refining.geometry(refining.chain(ready.study, ready.policy))
             return {"images": store.put_table(refining.applied(context, images, "more", operations).table)}
@@ -128,23 +134,28 @@ def _trained(ready: Ready, out: Path) -> dict[str, Outputs]:
 
 
 def _plan(
-    sample: Sample, asked: Asked, about: Mapping[str, Any], train: ImageSet, released: pl.DataFrame, context: Context
+    sample: Sample,
+    asked: Asked,
+    about: Mapping[str, Any],
+    train: ImageSet,
+    released: pl.DataFrame,
+    seed: conditions.Seeds,
 ) -> pl.DataFrame:
     known = conditions.training_items(about, train)
     parts = []
     if asked.images:
         shares = {asked.label: 1.0} if asked.label else sample.shares
         base = Sample(images=max(10, asked.images), shares=shares)
-        parts.append(conditions.wanted(asked.images, base, about, train, context.seed).drop("seed", "rank"))
+        parts.append(conditions.wanted(asked.images, base, about, train, seed).drop("seed", "rank"))
     if asked.fill is not None:
         there = released.unique("subject", keep="last", maintain_order=True)
         request = sample.model_copy(update={"fill": asked.fill})
-        parts.append(conditions.missing(there.select("label", *asked.fill.by), request, about, known, context.seed))
+        parts.append(conditions.missing(there.select("label", *asked.fill.by), request, about, known, seed))
     plan = pl.concat(parts, how="diagonal_relaxed")
     if not len(plan):
         raise InputError("Nothing is to be drawn.", [Problem("cells", "all have the quota", "ask for a larger quota")])
     plan = _styled(plan, asked.style, about)
-    return conditions.numbered(plan, [context.seed(f"more {k}") for k in range(len(plan))])
+    return conditions.numbered(plan, [seed(k) for k in range(len(plan))])
 
 
 def _styled(plan: pl.DataFrame, style: Mapping[str, str], about: Mapping[str, Any]) -> pl.DataFrame:
