@@ -29,8 +29,8 @@ from chambit.core.engines import inline
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
-from chambit.generate import planner
 from chambit.generate.items import Examples, Form
+from chambit.generate.training import planner
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from chambit.measure import classifier, similarity

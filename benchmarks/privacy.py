@@ -23,8 +23,8 @@ from chambit.core.engines import inline
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
-from chambit.generate import dpsgd
 from chambit.generate.items import Examples, Form
+from chambit.generate.privacy import dpsgd
 from chambit.generate.stages import flow, flow_dp
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet

@@ -19,13 +19,15 @@ from chambit.core.engines import inline
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
-from chambit.generate import checkpoint, flow, lesions
 from chambit.generate import codec as codecs
+from chambit.generate import lesions
 from chambit.generate.codec.dct import BlockDCT, blocks, dct_matrix, unblocks
 from chambit.generate.items import Examples, Form
+from chambit.generate.networks.unet import UNet
+from chambit.generate.objectives import flow
 from chambit.generate.refine import crop, visible_mark
 from chambit.generate.stages import flow as stage
-from chambit.generate.unet import UNet
+from chambit.generate.training import checkpoint
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from chambit.pipeline.conditions import allocate

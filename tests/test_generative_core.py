@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from chambit.generate import adversarial, conditioning, edm, objective
 from chambit.generate.codec.dct import BlockDCT
-from chambit.generate.ddpm import Ddpm
-from chambit.generate.edm import Edm
-from chambit.generate.embedding import Conditions
-from chambit.generate.flow import Flow
-from chambit.generate.perceptron import Perceptron
-from chambit.generate.unet import Along, UNet
+from chambit.generate.networks.embedding import Conditions
+from chambit.generate.networks.perceptron import Perceptron
+from chambit.generate.networks.unet import Along, UNet
+from chambit.generate.objectives import adversarial, edm, objective
+from chambit.generate.objectives.ddpm import Ddpm
+from chambit.generate.objectives.edm import Edm
+from chambit.generate.objectives.flow import Flow
+from chambit.generate.training import conditioning
 
 # --- objectives
 
@@ -216,7 +217,7 @@ def test_a_class_for_each_frame_is_heard_in_its_frame_first() -> None:
 @pytest.mark.parametrize("frames", [1, 3])
 def test_monais_network_has_the_same_face(frames: int) -> None:
     pytest.importorskip("einops")
-    from chambit.generate.monai_unet import MonaiUNet
+    from chambit.generate.networks.monai_unet import MonaiUNet
 
     network = _awake(MonaiUNet(2, 2, 1, 16, 1, factors=(2,), numbers=1, frames=frames))
     lead = (2, frames) if frames > 1 else (2,)

@@ -16,11 +16,11 @@ import torch
 
 from chambit.core.errors import ChambitError, InputError
 from chambit.core.steps import Context
-from chambit.generate import device, distributed, looking, planner
 from chambit.generate.items import Examples, Form
 from chambit.generate.options import Diffusion
 from chambit.generate.stages import ddpm, flow, gan
 from chambit.generate.stages import edm as edm_stage
+from chambit.generate.training import device, distributed, looking, planner
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from test_generate import StoppedError, _context

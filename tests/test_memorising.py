@@ -14,11 +14,12 @@ import torch
 from chambit.core.evidence import Verdict
 from chambit.core.steps import Context
 from chambit.core.store import Store
-from chambit.generate import checkpoint, flow, looking
 from chambit.generate.codec.dct import BlockDCT
 from chambit.generate.items import Examples, Form
-from chambit.generate.looking import Look
+from chambit.generate.objectives import flow
 from chambit.generate.stages import flow as stage
+from chambit.generate.training import checkpoint, looking
+from chambit.generate.training.looking import Look
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from chambit.measure.interval import auroc

@@ -19,10 +19,10 @@ from chambit.core.evidence import Verdict
 from chambit.core.ledger import Ledger
 from chambit.core.steps import Context, Step
 from chambit.core.store import Store
-from chambit.generate import dpsgd, released
 from chambit.generate.codec.dct import BlockDCT
-from chambit.generate.dpsgd import Gaussian
 from chambit.generate.items import Examples, Form
+from chambit.generate.privacy import dpsgd, released
+from chambit.generate.privacy.dpsgd import Gaussian
 from chambit.generate.stages import flow_dp
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from chambit.core.evidence import Frozen
 
 if TYPE_CHECKING:
-    from chambit.generate.objective import Objective
+    from chambit.generate.objectives.objective import Objective
 
 Coder = Literal["dct", "identity", "pca", "kl"]
 

@@ -14,8 +14,8 @@ from chambit.generate.items import Arrays, Examples, Ports
 from chambit.generate.options import Diffusion, Trained
 
 if TYPE_CHECKING:
-    from chambit.generate.looking import Watch
-    from chambit.generate.trained import Model
+    from chambit.generate.training.looking import Watch
+    from chambit.generate.training.trained import Model
 
 __all__ = ["facts", "ports", "probe", "sample", "train", "vary", "way"]
 
@@ -32,8 +32,8 @@ def train(context: Context, examples: Examples, options: Diffusion, watch: "Watc
         context: of the running step.
         examples: the training part of the cohort.
         options: see `chambit.generate.options` and the stage.
-        watch: shown a `chambit.generate.looking.Look` every `look` steps and at the end; what it returns, if not None,
-            is the step of the look whose weights are used, and training stops.
+        watch: shown a `chambit.generate.training.looking.Look` every `look` steps and at the end; what it
+            returns, if not None, is the step of the look whose weights are used, and training stops.
 
     Returns:
         Digest of the weights (safetensors: network, codec, shapes, losses, options).
@@ -42,7 +42,7 @@ def train(context: Context, examples: Examples, options: Diffusion, watch: "Watc
         InputError: when the options do not fit the items.
         ChambitError: when the loss is no number any more.
     """
-    from chambit.generate import diffusion
+    from chambit.generate.training import diffusion
 
     return diffusion.train(context, examples, options, watch)
 
@@ -66,7 +66,7 @@ def sample(
     Raises:
         InputError: when what is given has another form than in training.
     """
-    from chambit.generate import trained
+    from chambit.generate.training import trained
 
     return trained.draw(_model(store, weights, options), given, seeds, options.heun, options.guidance)
 
@@ -96,7 +96,7 @@ def vary(
     Returns:
         float32 of the shape of `images`, in [0, 1].
     """
-    from chambit.generate import trained
+    from chambit.generate.training import trained
 
     model, known = _model(store, weights, options), _known(labels, masks)
     return trained.vary(model, images, known, strength, seeds, options.heun, options.guidance)
@@ -111,7 +111,7 @@ def probe(
     seed: int,
     options: Diffusion,
 ) -> dict[str, np.ndarray]:
-    """How well the network knows each image: `denoising` and `sima`, formulas in `chambit.generate.flow`.
+    """How well the network knows each image: `denoising` and `sima`, formulas in `chambit.generate.objectives.flow`.
 
     Args:
         store: where the weights are.
@@ -126,7 +126,7 @@ def probe(
         Name of the score -> float64 (N,), larger means better known. A score does not depend on the other images, up
         to the rounding of the network's 16-bit arithmetic.
     """
-    from chambit.generate import trained
+    from chambit.generate.training import trained
 
     model, known = _model(store, weights, options), _known(labels, masks)
     return {
@@ -144,7 +144,7 @@ def way(store: Store, weights: str, given: Arrays, seeds: Sequence[int], options
     Returns:
         float32 (looks, N[, D], H, W[, 3]) in [0, 1]; the last is what `sample` draws.
     """
-    from chambit.generate import diffusion
+    from chambit.generate.training import diffusion
 
     return diffusion.way(_model(store, weights, options), given, seeds, options, looks)
 
@@ -158,7 +158,7 @@ def facts(store: Store, weights: str) -> dict[str, Any]:
         [0, 1]; None where it was not measured). How long training took is an event of its step, not of the weights:
         two trainings give equal weights in unequal time.
     """
-    from chambit.generate import diffusion
+    from chambit.generate.training import diffusion
 
     return diffusion.facts(store, weights)
 
@@ -169,6 +169,6 @@ def _known(labels: Sequence[int], masks: np.ndarray | None) -> dict[str, np.ndar
 
 
 def _model(store: Store, weights: str, options: Diffusion) -> "Model":
-    from chambit.generate import trained
+    from chambit.generate.training import trained
 
     return trained.get(store, weights, options, options.objective())

@@ -31,7 +31,7 @@ from chambit.pipeline.plan import Made
 from chambit.review.policy import Policy
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a plan needs none
-    from chambit.generate.looking import Look
+    from chambit.generate.training.looking import Look
 
 MEASURE = "memorisation@1"
 COPIES = 128  # training images of the control
@@ -81,7 +81,7 @@ def _small(images: np.ndarray) -> np.ndarray:
 
 
 class Watch:
-    """What a stage calls at each look; see `chambit.generate.looking`."""
+    """What a stage calls at each look; see `chambit.generate.training.looking`."""
 
     def __init__(
         self,

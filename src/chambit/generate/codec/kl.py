@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from chambit.generate import device
+from chambit.generate.training import device
 
 if TYPE_CHECKING:
     from chambit.core.steps import Context
@@ -84,7 +84,7 @@ class Learnt:
     def fit(cls, context: "Context", images: np.ndarray, *, size: int, channels: int, width: int, steps: int,
             batch: int, rate: float, checkpoint: int) -> "Learnt":  # fmt: skip
         """Train on pictures float32 (N, H, W[, 3]) in [0, 1]; goes on from its checkpoint after a kill."""
-        from chambit.generate import training
+        from chambit.generate.training import loop
 
         colours = 1 if images.ndim == 3 else 3
         torch.manual_seed(context.seed("codec") % 2**31)
@@ -92,9 +92,9 @@ class Learnt:
         made = cls(size, (images.shape[1], images.shape[2]), colours, torch.zeros(channels), torch.ones(channels),
                    float("nan"), network)  # fmt: skip
         learner = _Learner(made, images, context, batch, rate)
-        plan = training.Plan(steps, rate, 6.94, checkpoint, "codec")
-        average, _ = training.run(context, learner, plan, None)
-        training.overwrite(network.parameters(), average)
+        plan = loop.Plan(steps, rate, 6.94, checkpoint, "codec")
+        average, _ = loop.run(context, learner, plan, None)
+        loop.overwrite(network.parameters(), average)
         network.eval().requires_grad_(False)
         z = torch.cat([made._coded(part) for part in _parts(images)])
         mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-4)
@@ -158,7 +158,7 @@ class Learnt:
 
 
 class _Learner:
-    """What `training.run` needs to train the autoencoder."""
+    """What `loop.run` needs to train the autoencoder."""
 
     def __init__(self, codec: Learnt, images: np.ndarray, context: "Context", batch: int, rate: float) -> None:
         self.codec, self.images, self.context, self.batch = codec, images, context, batch

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from chambit.core.store import Store
-from chambit.generate.device import choose
 from chambit.generate.staged import diffusion, kept
 from chambit.generate.staged.conditions import Conditions
 from chambit.generate.staged.denoiser import built
+from chambit.generate.training.device import choose
 
 GROUP = 8
 """Items are drawn in groups of exactly this many, the last one filled up: rounding in bfloat16 depends on the shape of

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from chambit.core.steps import Context
-from chambit.generate.checkpoint import Checkpoint
+from chambit.generate.training.checkpoint import Checkpoint
 
 GAMMA = 6.94  # relative width 0.1 of the average, the paper's usual one
 POINTS = 40  # of the loss curve that is kept

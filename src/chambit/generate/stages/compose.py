@@ -78,10 +78,10 @@ def train(context: Context, examples: Examples, options: Options, watch: Any = N
     """
     import torch
 
-    from chambit.generate.device import choose
     from chambit.generate.staged import composition, diffusion, drawing, kept, parts, training
     from chambit.generate.staged.conditions import Conditions
     from chambit.generate.staged.denoiser import built
+    from chambit.generate.training.device import choose
 
     layouts = parts.need_layouts(examples.layout(), "compose")
     names, subjects = np.unique(examples.subject(), return_inverse=True)

@@ -1,7 +1,7 @@
 """Denoising diffusion (DDPM) on latents: predicts noise or velocity; sampled by DDIM or step by step.
 
 Velocity with the cosine schedule is the default: predicting the noise is the classic, and far worse with few training
-steps. Formulas in `chambit.generate.ddpm`; everything else as in `flow`.
+steps. Formulas in `chambit.generate.objectives.ddpm`; everything else as in `flow`.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ from chambit.generate.options import Diffusion
 from chambit.generate.stage import facts, ports, probe, sample, train, vary, way
 
 if TYPE_CHECKING:
-    from chambit.generate.objective import Objective
+    from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
 version = "1"
@@ -30,6 +30,6 @@ class Options(Diffusion):
 
     def objective(self) -> "Objective":
         """DDPM."""
-        from chambit.generate.ddpm import Ddpm
+        from chambit.generate.objectives.ddpm import Ddpm
 
         return Ddpm(self.predicts, self.schedule, self.sampler)

@@ -1,7 +1,7 @@
 """Denoising with the preconditioning and the sampler of EDM (Karras et al. 2022) on latents.
 
 At small budgets as good as `flow` and slower to sample; kept because its levels of noise are the field's common scale.
-Formulas in `chambit.generate.edm`; everything else as in `flow`.
+Formulas in `chambit.generate.objectives.edm`; everything else as in `flow`.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from chambit.generate.options import Diffusion
 from chambit.generate.stage import facts, ports, probe, sample, train, vary, way
 
 if TYPE_CHECKING:
-    from chambit.generate.objective import Objective
+    from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
 version = "1"
@@ -26,6 +26,6 @@ class Options(Diffusion):
 
     def objective(self) -> "Objective":
         """EDM."""
-        from chambit.generate.edm import Edm
+        from chambit.generate.objectives.edm import Edm
 
         return Edm(self.mean, self.spread)

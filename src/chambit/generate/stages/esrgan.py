@@ -78,9 +78,9 @@ def train(context: Context, examples: Examples, options: Options, watch: Any = N
     """
     import torch
 
-    from chambit.generate.device import choose
     from chambit.generate.staged import critic, degradation, kept, parts, training
     from chambit.generate.staged.rrdb import Enlarger
+    from chambit.generate.training.device import choose
 
     if examples.form.axis:
         raise parts.no_axis("esrgan")
@@ -228,9 +228,9 @@ def _measured(network: "Enlarger", images: "torch.Tensor", options: Options) -> 
 
 def _network(store: Store, weights: str) -> "Enlarger":
 
-    from chambit.generate.device import choose
     from chambit.generate.staged import kept
     from chambit.generate.staged.rrdb import Enlarger
+    from chambit.generate.training.device import choose
 
     whole = kept.get(store, weights)
     network = Enlarger(**whole.record["shape"])

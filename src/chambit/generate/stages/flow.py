@@ -5,8 +5,8 @@ a fixed block transform were 4 to 5 times better than pixels. Where the cohort h
 placed by a mask condition, because a class label alone was ignored at this budget while every distance looked good.
 
 Items may be coloured, and have an axis of time or depth; class, factors, numbers, masks and boxes steer them. Formulas
-in `chambit.generate.flow`. Training is resumable; two runs give equal bytes on one machine with one thread count, not
-across machines. A watcher may look at the running training every `look` steps; looks change no stream of it.
+in `chambit.generate.objectives.flow`. Training is resumable; two runs give equal bytes on one machine with one thread
+count, not across machines. A watcher may look at the running training every `look` steps; looks change no stream of it.
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from chambit.generate.options import Diffusion
 from chambit.generate.stage import facts, ports, probe, sample, train, vary, way
 
 if TYPE_CHECKING:
-    from chambit.generate.objective import Objective
+    from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
 version = "4"
@@ -26,6 +26,6 @@ class Options(Diffusion):
 
     def objective(self) -> "Objective":
         """Rectified flow."""
-        from chambit.generate.flow import Flow
+        from chambit.generate.objectives.flow import Flow
 
         return Flow()

@@ -3,8 +3,8 @@
 What is promised: the released images are (epsilon, delta)-differentially private for adding or removing one training
 subject with all their images and masks. Each step samples subjects (Poisson), each sampled subject gives one gradient,
 the mean over `multiplicity` draws of one of their images, a time and a noise (noise multiplicity: Dockhorn et al. 2022,
-arXiv:2210.09929), clipped to `clip`, see `chambit.generate.dpsgd`. Codec and lesion shapes are not fitted on training
-images but released with noise that epsilon counts (`chambit.generate.released`).
+arXiv:2210.09929), clipped to `clip`, see `chambit.generate.privacy.dpsgd`. Codec and lesion shapes are not
+fitted on training images but released with noise that epsilon counts (`chambit.generate.privacy.released`).
 
 What it does not cover. Taken as public: the number of training subjects, the size and depth of the images, the names
 of the classes and which of them have masks. The classes' shares among the synthetic images are those of the training
@@ -39,8 +39,8 @@ from chambit.images.imageset import ImageSet
 if TYPE_CHECKING:  # torch takes seconds to load, and a plan needs the options alone
     import torch
 
-    from chambit.generate.dpsgd import Gaussian
-    from chambit.generate.trained import Model
+    from chambit.generate.privacy.dpsgd import Gaussian
+    from chambit.generate.training.trained import Model
 
 version = "1"
 AT_ONCE = 32  # subjects whose gradients are in memory together; changes no result but rounding
@@ -107,9 +107,10 @@ def train(context: Context, examples: Examples, options: Options) -> str:
     """
     import torch
 
-    from chambit.generate import dpsgd, training
-    from chambit.generate import flow as rectified
-    from chambit.generate.checkpoint import Checkpoint
+    from chambit.generate.objectives import flow as rectified
+    from chambit.generate.privacy import dpsgd
+    from chambit.generate.training import loop
+    from chambit.generate.training.checkpoint import Checkpoint
 
     _plain(examples)
     images, masks, classes = examples.images, examples.mask(), examples.classes
@@ -139,7 +140,7 @@ def train(context: Context, examples: Examples, options: Options) -> str:
         for parameter, gradient in zip(parameters, noised, strict=True):
             parameter.grad = gradient
         for group in optimiser.param_groups:
-            group["lr"] = options.rate * training.schedule(step, options.steps)
+            group["lr"] = options.rate * loop.schedule(step, options.steps)
         optimiser.step()
         rectified.averaged(average, [p.detach() for p in parameters], step, options.gamma)
         if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
@@ -215,7 +216,7 @@ def _plain(examples: Examples) -> None:
 
 
 def _cost(mechanisms: "list[Gaussian]", delta: float) -> dict[str, Any]:
-    from chambit.generate import dpsgd
+    from chambit.generate.privacy import dpsgd
 
     paid = dpsgd.spent(mechanisms, delta)
     replaced = dpsgd.replaced(mechanisms, delta)
@@ -235,9 +236,10 @@ def _prepared(
     """The model before training, and who takes part; drawn once, also when a run is killed and goes on."""
     import torch
 
-    from chambit.generate import checkpoint, dpsgd, released, trained
     from chambit.generate.codec.dct import BlockDCT
-    from chambit.generate.conditioning import Told
+    from chambit.generate.privacy import dpsgd, released
+    from chambit.generate.training import checkpoint, trained
+    from chambit.generate.training.conditioning import Told
 
     path, keep, subjects = context.scratch / "released.pt", min(options.keep, options.block), int(member.max()) + 1
     if not path.exists():
@@ -273,8 +275,8 @@ def _gradients(
     from torch.func import functional_call, grad, vmap
 
     from chambit.generate import codec as codecs
-    from chambit.generate import conditioning
-    from chambit.generate import flow as rectified
+    from chambit.generate.objectives import flow as rectified
+    from chambit.generate.training import conditioning
 
     latents, weight = model.codec.encode(images.grey()), codecs.weight(model.codec)[:, None, None]
     labels = torch.tensor([list(classes).index(label) for label in images.labels])
@@ -318,7 +320,7 @@ def _put(
     entry: "_Entry",
 ) -> str:
     """Keep the weights with the claim in one blob; the coins lie in another."""
-    from chambit.generate import trained
+    from chambit.generate.training import trained
 
     coins = None
     if len(entry.thrown):

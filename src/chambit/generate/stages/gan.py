@@ -2,7 +2,7 @@
 
 On principal components it draws plausible pictures of little variety within a minute; on block transforms it collapsed
 in all our trials of a few hundred steps. It has no `vary` and no `probe`: what it makes cannot be asked how well it is
-known. Formulas, sources and failures in `chambit.generate.adversarial`; everything else as in `flow`.
+known. Formulas, sources and failures in `chambit.generate.objectives.adversarial`; everything else as in `flow`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from chambit.generate.options import Coder, Trained
 from chambit.generate.stage import facts, ports
 
 if TYPE_CHECKING:
-    from chambit.generate.looking import Watch
+    from chambit.generate.training.looking import Watch
 
 __all__ = ["Options", "facts", "ports", "sample", "train", "version"]
 version = "1"
@@ -43,7 +43,8 @@ def train(context: Context, examples: Examples, options: Options, watch: "Watch 
         InputError: when the options do not fit the items.
         ChambitError: when the loss is no number any more.
     """
-    from chambit.generate import adversarial, diffusion
+    from chambit.generate.objectives import adversarial
+    from chambit.generate.training import diffusion
 
     def learner(network: object, ready: diffusion.Prepared) -> adversarial.Players:
         return adversarial.Players(network, ready, options, options.penalty, context.seed)
@@ -53,6 +54,7 @@ def train(context: Context, examples: Examples, options: Options, watch: "Watch 
 
 def sample(store: Store, weights: str, given: Arrays, seeds: Sequence[int], options: Options) -> dict[str, np.ndarray]:
     """Draw items, each a function of what is given of it and of its seed; as of `flow`."""
-    from chambit.generate import adversarial, trained
+    from chambit.generate.objectives import adversarial
+    from chambit.generate.training import trained
 
     return trained.draw(trained.get(store, weights, options, adversarial.Once()), given, seeds, 1, 1.0)

@@ -63,9 +63,9 @@ def train(context: Context, examples: Examples, options: Options, watch: Any = N
     """
     import torch
 
-    from chambit.generate.device import choose
     from chambit.generate.staged import critic, kept, parts, training
     from chambit.generate.staged.translator import Translator, path_length
+    from chambit.generate.training.device import choose
 
     if examples.earlier is None:
         problem = Problem("santa", "no stage before it makes an image", "put it behind 'sdm' or another stage")
@@ -157,9 +157,9 @@ def _even(height: int, width: int) -> tuple[int, int]:
 
 def _network(store: Store, weights: str) -> "Translator":
 
-    from chambit.generate.device import choose
     from chambit.generate.staged import kept
     from chambit.generate.staged.translator import Translator
+    from chambit.generate.training.device import choose
 
     whole = kept.get(store, weights)
     network = Translator(**whole.record["shape"])

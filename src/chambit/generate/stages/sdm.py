@@ -72,10 +72,10 @@ def train(context: Context, examples: Examples, options: Options, watch: Any = N
     """
     import torch
 
-    from chambit.generate.device import choose
     from chambit.generate.staged import diffusion, drawing, kept, parts, training
     from chambit.generate.staged.conditions import Conditions
     from chambit.generate.staged.denoiser import built
+    from chambit.generate.training.device import choose
 
     layouts = parts.need_layouts(examples.layout(), "sdm")
     size = parts.size_at(layouts.shape[1], layouts.shape[2], options.pixels, 4 * options.patch)

@@ -13,8 +13,9 @@ Known failures: the angle of a finding is not released (any is drawn); places of
 import numpy as np
 import torch
 
-from chambit.generate import dpsgd, lesions
+from chambit.generate import lesions
 from chambit.generate.codec.dct import BlockDCT, blocks
+from chambit.generate.privacy import dpsgd
 
 PLACES = 4  # cells of the grid of places, per axis
 TYPICAL, REACH = (

@@ -22,11 +22,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from chambit.generate import codec as codecs
-from chambit.generate import device, trained
-from chambit.generate.diffusion import Prepared
-from chambit.generate.embedding import Conditions, Embedded
-from chambit.generate.objective import Draws, Fresh, Network, Seen
+from chambit.generate.networks.embedding import Conditions, Embedded
+from chambit.generate.objectives.objective import Draws, Fresh, Network, Seen
 from chambit.generate.options import Trained
+from chambit.generate.training import device, trained
+from chambit.generate.training.diffusion import Prepared
 
 TIME = 0.5  # what the network is told of time, of which there is none
 LAZY = 8  # steps between two gradient penalties
@@ -92,7 +92,7 @@ class Critic(Embedded):
 
     Args:
         channels: C, of all frames together.
-        classes, maps, width, factors, numbers: as of `chambit.generate.unet.UNet`.
+        classes, maps, width, factors, numbers: as of `chambit.generate.networks.unet.UNet`.
         frames: D of items with an axis, 1 without.
     """
 
@@ -154,7 +154,7 @@ def shifted(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 class Players:
-    """One step of the game (`chambit.generate.training.Learner`): the critic is trained inside of `backward`."""
+    """One step of the game (`chambit.generate.training.loop.Learner`): the critic is trained inside of `backward`."""
 
     def __init__(
         self, network: Any, ready: Prepared, options: Trained, penalty: float, seed: Callable[[str], int]

@@ -9,7 +9,7 @@ On one machine set `CHAMBIT_PROCESSES=4` and start the study as always: the trai
 them in the end. On several machines start the study with `RANK=0 WORLD_SIZE=... MASTER_ADDR=... MASTER_PORT=...` in
 its environment, and on the others, on the same file system, the helpers by hand or by torchrun:
 
-    python -m chambit.generate.distributed OUT/work/scratch/STEP/job.pt
+    python -m chambit.generate.training.distributed OUT/work/scratch/STEP/job.pt
 
 Under torchrun every process may be such a helper: the first one then writes checkpoints beside the job, from which the
 study goes on to the end when it is started again.
@@ -145,7 +145,7 @@ def joined(folder: Path, job: Job | None) -> Iterator[Group]:
 
 @contextmanager
 def _met(group: Group, meeting: str) -> Iterator[None]:
-    from chambit.generate import device
+    from chambit.generate.training import device
 
     backend = "nccl" if device.choose().type == "cuda" else "gloo"
     torch.distributed.init_process_group(
@@ -159,12 +159,12 @@ def _met(group: Group, meeting: str) -> Iterator[None]:
 
 def _helper(path: Path, rank: int, world: int, meeting: str) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-    command = [sys.executable, "-m", "chambit.generate.distributed", str(path), meeting]
+    command = [sys.executable, "-m", "chambit.generate.training.distributed", str(path), meeting]
     return subprocess.Popen(command, env=environment)
 
 
 class Helping(NamedTuple):
-    """The place of a helper (`training.Place`): it tells nobody anything."""
+    """The place of a helper (`loop.Place`): it tells nobody anything."""
 
     scratch: Path
 
@@ -176,13 +176,13 @@ class Helping(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The looker of a helper (`training.Looker`): it knows when the first process looks, and sees nothing."""
+    """The looker of a helper (`loop.Looker`): it knows when the first process looks, and sees nothing."""
 
     every: int
     steps: int
 
     def due(self, step: int) -> bool:
-        """As `chambit.generate.looking.Looking`."""
+        """As `chambit.generate.training.looking.Looking`."""
         return self.every > 0 and (step % self.every == 0 or step == self.steps)
 
     def at(self, step: int, average: Sequence[torch.Tensor]) -> int | None:
@@ -206,7 +206,7 @@ def help_with(path: Path, meeting: str = "env://", patience: float = 600.0) -> N
         InputError: when the job does not come.
     """
     from chambit.core.seeds import seed as derive
-    from chambit.generate import diffusion, trained, training
+    from chambit.generate.training import diffusion, loop, trained
 
     until = time.monotonic() + patience
     while not path.exists():
@@ -218,13 +218,13 @@ def help_with(path: Path, meeting: str = "env://", patience: float = 600.0) -> N
     seeds = partial(derive, job.seed, job.step)
     network = trained.network(seeds("weights"), job.ready.codec, job.ready.told, options)
     learner = diffusion.Learner(network, job.ready, options, job.objective, seeds)
-    plan = training.Plan(options.steps, options.rate, options.gamma, options.checkpoint)
+    plan = loop.Plan(options.steps, options.rate, options.gamma, options.checkpoint)
     with _met(group, meeting):
-        training.run(Helping(path.parent), learner, plan, Waiting(job.look, options.steps), group)
+        loop.run(Helping(path.parent), learner, plan, Waiting(job.look, options.steps), group)
 
 
 if __name__ == "__main__":
     # run as a module this file has another name, and what is unpickled belongs to the one that others import
-    from chambit.generate.distributed import help_with as started
+    from chambit.generate.training.distributed import help_with as started
 
     started(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "env://")

@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 
-from chambit.generate.objective import Draws, Fresh, Network, Seen, at, flat_mean
+from chambit.generate.objectives.objective import Draws, Fresh, Network, Seen, at, flat_mean
 
 TIMES = 1000
 BOUND = 8.0  # standard deviations of a latent; detail coefficients have long tails

@@ -16,14 +16,15 @@ from chambit.core.seeds import seed as derive
 from chambit.core.steps import Context
 from chambit.core.store import Store
 from chambit.generate import codec as codecs
-from chambit.generate import conditioning, cost, device, distributed, lesions, looking, trained, training
+from chambit.generate import lesions
 from chambit.generate.codec import Codec
-from chambit.generate.conditioning import Told
-from chambit.generate.embedding import Conditions
-from chambit.generate.flow import Flow
 from chambit.generate.items import Arrays, Examples
-from chambit.generate.objective import Objective
+from chambit.generate.networks.embedding import Conditions
+from chambit.generate.objectives.flow import Flow
+from chambit.generate.objectives.objective import Objective
 from chambit.generate.options import Diffusion, Trained
+from chambit.generate.training import conditioning, cost, device, distributed, looking, loop, trained
+from chambit.generate.training.conditioning import Told
 
 
 class Prepared(NamedTuple):
@@ -95,7 +96,7 @@ def fitted(context: Context, images: np.ndarray, options: Trained) -> Codec:
 
 
 class Learner:
-    """One step of training a diffusion network (`chambit.generate.training.Learner`)."""
+    """One step of training a diffusion network (`chambit.generate.training.loop.Learner`)."""
 
     def __init__(
         self, network: Any, ready: Prepared, options: Trained, objective: Objective, seed: Callable[[str], int]
@@ -151,7 +152,7 @@ class Learner:
         return told.withheld(hidden, self.ready.told.classes), places
 
 
-Make = Callable[[Any, Prepared], training.Learner]
+Make = Callable[[Any, Prepared], loop.Learner]
 
 
 def train(context: Context, examples: Examples, options: Diffusion, watch: looking.Watch | None) -> str:
@@ -182,13 +183,13 @@ def trained_with(
     given = glance(ready, options.looked, context.seed("looks"))
     shown = partial(_shown, given=given, seed=context.seed("look noise"), asked=asked)
     looks = looking.Looking(watch, options.look, options.steps, model, shown, context.scratch)
-    plan = training.Plan(options.steps, options.rate, options.gamma, options.checkpoint)
+    plan = loop.Plan(options.steps, options.rate, options.gamma, options.checkpoint)
     job = None
     if isinstance(learner, Learner):
         job = distributed.Job(ready, options, objective, context.step.seed, context.step.name,
                               options.look if looks.asked else 0)  # fmt: skip
     with distributed.joined(context.scratch, job) as group:
-        average, losses = training.run(context, learner, plan, looks, group)
+        average, losses = loop.run(context, learner, plan, looks, group)
     return trained.put(context.store, model._replace(losses=tuple(losses)), average, options)
 
 
@@ -262,7 +263,7 @@ def facts(store: Store, weights: str) -> dict[str, Any]:
     options = Trained.model_validate({name: about[name] for name in Trained.model_fields})
     model = trained.get(store, weights, options, Flow())  # its size does not depend on the objective
     once, residual = cost.forward(model), model.codec.residual
-    every = training.EVERY
+    every = loop.EVERY
     return {
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "steps": options.steps,

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import torch
 
-from chambit.generate.objective import Draws, Fresh, Network, Seen, at, flat_mean
+from chambit.generate.objectives.objective import Draws, Fresh, Network, Seen, at, flat_mean
 
 LOWEST, HIGHEST, BEND = 0.002, 80.0, 7.0
 """s_min, s_max and r of the solver."""

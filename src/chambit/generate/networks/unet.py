@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from chambit.generate.embedding import Embedded, sinusoids
+from chambit.generate.networks.embedding import Embedded, sinusoids
 
 ATTENDED = 1024  # positions up to which a level of the waist attends over all of them
 

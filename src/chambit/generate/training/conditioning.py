@@ -16,8 +16,8 @@ from chambit.core.errors import InputError, Problem
 from chambit.generate import lesions
 from chambit.generate.codec import Codec, grid
 from chambit.generate.codec.dct import blocks
-from chambit.generate.embedding import Conditions
 from chambit.generate.items import Arrays, Examples
+from chambit.generate.networks.embedding import Conditions
 
 MAPS = 3  # a mask's condition: its lowest 3 x 3 block coefficients on the grid of latents
 WHOLE = 8  # and its lowest 8 x 8 where the grid has one position

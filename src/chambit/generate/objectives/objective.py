@@ -8,9 +8,9 @@ noise, the strength t in [0, 1], at which the noise is t / (1 - t) times as larg
 so that a near-duplicate "30 % of the way to noise", or a question about how well an image is known at t = 0.4, mean
 the same of every objective.
 
-    flow   rectified flow (default)                                        `chambit.generate.flow`
-    edm    denoising with the preconditioning of Karras et al. 2022        `chambit.generate.edm`
-    ddpm   denoising diffusion with a discrete schedule, noise or velocity `chambit.generate.ddpm`
+    flow   rectified flow (default)                                        `chambit.generate.objectives.flow`
+    edm    denoising with the preconditioning of Karras et al. 2022        `chambit.generate.objectives.edm`
+    ddpm   denoising diffusion with a discrete schedule, noise or velocity `chambit.generate.objectives.ddpm`
 """
 
 from collections.abc import Callable

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from chambit.core.errors import ChambitError, Problem
-from chambit.generate import distributed, flow
-from chambit.generate.checkpoint import Checkpoint
+from chambit.generate.objectives import flow
+from chambit.generate.training import distributed
+from chambit.generate.training.checkpoint import Checkpoint
 
 EVERY = 10  # steps between two points of the loss curve, and between two news of progress
 
@@ -65,7 +66,7 @@ class Learner(Protocol):
 
 
 class Looker(Protocol):
-    """Who looks at a running training (`chambit.generate.looking`)."""
+    """Who looks at a running training (`chambit.generate.training.looking`)."""
 
     def due(self, step: int) -> bool:
         """Whether there is a look after `step` steps."""

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from chambit.core.errors import ExtensionError, Problem
-from chambit.generate.embedding import Embedded
+from chambit.generate.networks.embedding import Embedded
 
 GROUPS = 8
 
@@ -82,7 +82,7 @@ class MonaiUNet(Embedded):
         factors: torch.Tensor | None = None,
         vector: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """F, same shape as x; arguments as of `chambit.generate.unet.UNet`."""
+        """F, same shape as x; arguments as of `chambit.generate.networks.unet.UNet`."""
         h = x if maps is None else torch.cat([x, maps], -3)
         if self.frames == 1:
             told = self.embedding(t, label, factors, vector)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from chambit.generate import codec as codecs
-from chambit.generate import cost, device, trained
-from chambit.generate.conditioning import Told
 from chambit.generate.items import Form
 from chambit.generate.options import Trained
+from chambit.generate.training import cost, device, trained
+from chambit.generate.training.conditioning import Told
 
 SHARE = 0.08
 OVERHEAD = 0.01  # seconds a step, for what is not arithmetic

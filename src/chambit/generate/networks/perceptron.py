@@ -1,15 +1,15 @@
 """A residual perceptron for latents without a grid, such as principal components.
 
-Each block is norm, scale and shift by the condition, two linear layers and a skip, as `chambit.generate.unet` has them
-with convolutions; on one position a convolution of 3 x 3 would spend eight ninths of its work on nothing.
+Each block is norm, scale and shift by the condition, two linear layers and a skip, as `chambit.generate.networks.unet`
+has them with convolutions; on one position a convolution of 3 x 3 would spend eight ninths of its work on nothing.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from chambit.generate.embedding import Embedded
-from chambit.generate.unet import zeroed
+from chambit.generate.networks.embedding import Embedded
+from chambit.generate.networks.unet import zeroed
 
 
 class Block(nn.Module):
@@ -69,7 +69,7 @@ class Perceptron(Embedded):
         factors: torch.Tensor | None = None,
         vector: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """F, same shape as x; arguments as of `chambit.generate.unet.UNet`."""
+        """F, same shape as x; arguments as of `chambit.generate.networks.unet.UNet`."""
         embedding = F.silu(self.embedding(t, label, factors, vector))
         h = self.enter((x if maps is None else torch.cat([x, maps], 1)).flatten(1))
         for block in self.blocks:

@@ -28,7 +28,7 @@ from itertools import pairwise
 
 import torch
 
-from chambit.generate.objective import Draws, Fresh, Network, Seen, at, flat_mean
+from chambit.generate.objectives.objective import Draws, Fresh, Network, Seen, at, flat_mean
 
 
 def loss(network: Network, x0: torch.Tensor, weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -109,7 +109,7 @@ def heun(
 
 @dataclass(frozen=True)
 class Flow:
-    """The objective (`chambit.generate.objective`); its level of noise is the time t."""
+    """The objective (`chambit.generate.objectives.objective`); its level of noise is the time t."""
 
     def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
         """Logit-normal times, then the noise."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from chambit.generate import checkpoint, training
+from chambit.generate.training import checkpoint, loop
 
 Known = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 """How well the network knows images float32 (N, H, W) of these class indices: float64 (N,), larger is better."""
@@ -89,7 +89,7 @@ class Looking:
         """Look at the averaged weights after `step` steps; what the watcher answers."""
         assert self.watch is not None
         checkpoint.save(self._path(step), [one.detach().cpu() for one in average])
-        training.overwrite(self.model.network.parameters(), average)
+        loop.overwrite(self.model.network.parameters(), average)
         shown = self.show(self.model)
         return self.watch(Look(step, *shown))
 

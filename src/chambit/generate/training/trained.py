@@ -18,14 +18,14 @@ import torch
 from chambit.core.digest import canonical
 from chambit.core.store import Store
 from chambit.generate import codec as codecs
-from chambit.generate import conditioning, device, training
 from chambit.generate.codec import Codec
-from chambit.generate.conditioning import Told
-from chambit.generate.embedding import Conditions, Embedded
-from chambit.generate.flow import Flow
 from chambit.generate.items import Arrays
-from chambit.generate.objective import Draws, Network, Objective, Seen, flat_mean
+from chambit.generate.networks.embedding import Conditions, Embedded
+from chambit.generate.objectives.flow import Flow
+from chambit.generate.objectives.objective import Draws, Network, Objective, Seen, flat_mean
 from chambit.generate.options import Diffusion, Trained
+from chambit.generate.training import conditioning, device, loop
+from chambit.generate.training.conditioning import Told
 
 AT_ONCE = 64  # pictures a network is asked about at a time: memory stays flat
 DRAWN = 128  # and drawn, of items with an axis
@@ -50,8 +50,8 @@ class Model(NamedTuple):
 
 def network(seed: int, codec: Codec, told: Told, options: Trained) -> Embedded:
     """A network before training, on the processor; its weights follow from the seed."""
-    from chambit.generate.perceptron import Perceptron
-    from chambit.generate.unet import UNet
+    from chambit.generate.networks.perceptron import Perceptron
+    from chambit.generate.networks.unet import UNet
 
     torch.manual_seed(seed % 2**31)
     channels, height, width = codecs.grid(codec)
@@ -60,7 +60,7 @@ def network(seed: int, codec: Codec, told: Told, options: Trained) -> Embedded:
     if (height, width) == (1, 1) and not told.frames:
         made: Embedded = Perceptron(*form, **more)
     elif options.network == "monai":
-        from chambit.generate.monai_unet import MonaiUNet
+        from chambit.generate.networks.monai_unet import MonaiUNet
 
         made = MonaiUNet(*form, **more, frames=max(1, told.frames))
     else:
@@ -110,7 +110,7 @@ def get(store: Store, weights: str, options: Trained, objective: Objective) -> M
     told = Told.again(arrays)
     made = network(0, codec, told, options)
     parameters = [torch.from_numpy(arrays[f"network.{name}"]) for name, _ in made.named_parameters()]
-    training.overwrite(made.parameters(), parameters)
+    loop.overwrite(made.parameters(), parameters)
     losses = tuple(float(loss) for loss in arrays.get("losses", ()))
     made = made.eval().requires_grad_(False).to(device.choose())
     return Model(made, codec, arrays.get("shapes"), told, objective, losses)
