@@ -51,6 +51,7 @@ STAGES = {
     "flow-masks": ("flow", {}),
 }
 MONAI = ("monai-ddim", "monai-rflow")
+JUDGED = 1200  # steps of the judge
 ENOUGH = 10**6  # steps; time ends a training
 
 
@@ -92,7 +93,11 @@ def phantoms(count: int, side: int) -> Data:
     images = (pixels / np.float32(4095)).astype(np.float32)
     labels = np.array([visit.finding != "normal" for visit in visits]).astype(int)
     part = np.array([visit.index % 4 for visit in visits])  # half of the patients train
-    return _dealt(images, labels, part)._replace(masks=masks[part < 2])
+    # the judge has patients of its own, and more of them: one that reads real images badly cannot read others well
+    visits = chest.visits(0, 2 * count, seed=2)
+    others = (chest.render(visits, pixels=side, seed=2)[0] / np.float32(4095)).astype(np.float32)
+    told = np.array([visit.finding != "normal" for visit in visits]).astype(int)
+    return _dealt(images, labels, part)._replace(masks=masks[part < 2], judge=others, judge_labels=told)
 
 
 def medmnist(path: Path, count: int) -> Data:
@@ -118,13 +123,19 @@ def with_stage(name: str, data: Data, seconds: float, width: int) -> Made:
     # first as many steps as there may be, to see how fast it is; then as many as fit, so that the schedule ends
     with tempfile.TemporaryDirectory() as folder:
         data = data if name == "flow-masks" else data._replace(masks=None)
-        pilot = _train(stage, data, Path(folder) / "pilot", base | options | {"steps": 30, "codec_steps": 30})
-        share = 0.35 if options.get("codec") == "kl" else 1.0
-        rate = 30 * (2 if share < 1 else 1) / pilot[1]
-        steps = {
-            "steps": max(10, int(rate * seconds * share)),
-            "codec_steps": max(10, int(rate * seconds * (1 - share))),
-        }
+
+        def pilot(steps: int, codec_steps: int) -> float:
+            counts = {"steps": steps, "codec_steps": codec_steps}
+            return _train(stage, data, Path(folder) / f"pilot {steps} {codec_steps}", base | options | counts)[1]
+
+        # short runs differ by their steps alone, because fitting a codec takes as long in a short run as in a long one
+        short, learnt = pilot(20, 20), options.get("codec") == "kl"
+        step = max((pilot(80, 20) - short) / 60, 1e-4)
+        codec_step = max((pilot(20, 60) - short) / 40, 1e-4) if learnt else 0.0
+        left = seconds - max(0.0, short - 20 * step - 20 * codec_step)
+        share = 0.35 if learnt else 1.0
+        steps = {"steps": max(10, int(left * share / step))}
+        steps |= {"codec_steps": max(10, int(left * (1 - share) / codec_step))} if learnt else {}
         used = base | options | steps
         (store, weights), spent = _train(stage, data, Path(folder) / "run", used)
         checked = stage.Options.model_validate(used)
@@ -217,7 +228,7 @@ def _gflop(network: Any, side: int) -> float:
 
 def judge(data: Data) -> Callable[[np.ndarray], np.ndarray]:
     """A classifier trained on real images that no generator saw: score of class 1."""
-    network = classifier.train(data.judge, data.judge_labels, 2, 400, 0)
+    network = classifier.train(data.judge, data.judge_labels, 2, JUDGED, 0)
     return lambda images: np.asarray(classifier.scores(network, images)[:, 1])
 
 

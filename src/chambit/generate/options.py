@@ -17,11 +17,13 @@ class Trained(Frozen):
 
     steps, batch, rate: of training; network: the small UNet, or MONAI's; width, depth, levels: of the network (levels:
     resolutions of the small UNet); codec: what the network works on; block, keep: of the codec `dct` (`identity` uses
-    block alone; `kl` takes block as its factor, a power of two, and keep * keep channels); components: of `pca`;
-    codec_steps: training of `kl`; focus: how much more the finding's blocks count in the loss; gamma: of the weight
-    average; drop: share of labels, and of each factor and number, hidden, for guidance and for sampling with only some
-    of them; boxes: share of findings shown as a box instead of a mask; checkpoint: steps between two; look: steps
-    between two looks for memorisation, 0 is never; looked: samples drawn at a look.
+    block alone; `kl` takes block as its factor, a power of two, and keep * keep channels); detail: whether `dct` draws
+    the coefficients it does not keep (of items without an axis); components: of `pca`; codec_steps: training of `kl`;
+    styles: how many numbers of each picture's style the network is told (`chambit.generate.training.style`); focus: how
+    much more the finding's blocks count in the loss; gamma: of the weight average; drop: share of labels, and of each
+    factor and number, hidden, for guidance and for sampling with only some of them; boxes: share of findings shown as a
+    box instead of a mask; checkpoint: steps between two; look: steps between two looks for memorisation, 0 is never;
+    looked: samples drawn at a look.
     """
 
     steps: int = Field(1000, ge=1)
@@ -34,8 +36,10 @@ class Trained(Frozen):
     codec: Coder = "dct"
     block: int = Field(8, ge=1, le=32)
     keep: int = Field(4, ge=1, le=32)
+    detail: bool = True
     components: int = Field(128, ge=1, le=4096)
     codec_steps: int = Field(600, ge=1)
+    styles: int = Field(3, ge=0, le=16)
     focus: float = Field(8.0, ge=0)
     gamma: float = Field(6.94, gt=0)
     drop: float = Field(0.1, ge=0, lt=1)

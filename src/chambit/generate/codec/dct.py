@@ -9,14 +9,17 @@ Coloured pictures are first turned from red, green and blue into one channel of 
 (R + G + B) / sqrt 3, (R - B) / sqrt 2 and (R - 2 G + B) / sqrt 6: the axes Ohta, Kanade and Sakai 1980 found by a
 Karhunen-Loeve transform of colours (doi:10.1016/0146-664X(80)90047-7), and the DCT-II of three values.
 
-Known failure: when few coefficients are kept, the blocks' borders show.
+Known failure: when few coefficients are kept, the blocks' borders show. With `detail` the coefficients left out are
+drawn from those kept (`chambit.generate.codec.detail`), which hides the borders and gives the picture its grain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from chambit.generate.codec.detail import Detail
 
 
 def dct_matrix(size: int) -> torch.Tensor:
@@ -68,6 +71,23 @@ def coloured(pictures: torch.Tensor) -> torch.Tensor:
     return pixels @ dct_matrix(3)
 
 
+def _fine(size: int, keep: int) -> torch.Tensor:
+    """Which of the size * size coefficients of a block are left out, bool."""
+    low = torch.arange(size) < keep
+    return ~(low[:, None] & low[None, :]).flatten()
+
+
+def _left_out(z: torch.Tensor, size: int, keep: int) -> torch.Tensor:
+    return z[:, _fine(size, keep)]
+
+
+def _joined(coarse: torch.Tensor, fine: torch.Tensor, size: int, keep: int) -> torch.Tensor:
+    """All coefficients of the blocks, of those kept and those left out."""
+    out, which = coarse.new_empty(len(coarse), size * size, *coarse.shape[2:]), _fine(size, keep)
+    out[:, ~which], out[:, which] = coarse, fine
+    return out
+
+
 @dataclass(frozen=True)
 class BlockDCT:
     """Pictures in [0, 1] to standardised latents and back.
@@ -76,8 +96,10 @@ class BlockDCT:
         size, keep: block side and coefficients kept per axis.
         shape: (H, W) of the pictures.
         mean, std: float32 (colours * keep * keep,), over training images and positions.
-        residual: mean squared error of encode-decode on the training images, in squared levels of [0, 1].
+        residual: mean squared error of encode-decode on the training images, in squared levels of [0, 1], without
+            detail.
         colours: 1 or 3.
+        detail: what draws the coefficients left out, or None: they are zero.
     """
 
     size: int
@@ -87,9 +109,10 @@ class BlockDCT:
     std: torch.Tensor
     residual: float
     colours: int = 1
+    detail: Detail | None = None
 
     @classmethod
-    def fit(cls, images: np.ndarray, *, size: int, keep: int) -> "BlockDCT":
+    def fit(cls, images: np.ndarray, *, size: int, keep: int, detail: bool = False) -> "BlockDCT":
         """Measure mean and standard deviation of each coefficient on pictures float32 (N, H, W[, 3]) in [0, 1]."""
         colours = 1 if images.ndim == 3 else 3
         x = torch.from_numpy(images)
@@ -99,14 +122,19 @@ class BlockDCT:
         residual = float((unblocks(z, size, keep, shape) - x).square().mean())
         z = z.reshape(-1, colours * keep * keep, *z.shape[2:])
         mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-4)
-        return cls(size, keep, shape, mean, std, residual, colours)
+        made = cls(size, keep, shape, mean, std, residual, colours)
+        if not detail or keep == size:
+            return made
+        fine = _left_out(blocks(x, size, size), size, keep).reshape(-1, colours * (size**2 - keep**2), *z.shape[2:])
+        return replace(made, detail=Detail.fit((z - mean[:, None, None]) / std[:, None, None], fine))
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray], *, block: int, keep: int) -> "BlockDCT":
         """The one that gave `arrays`."""
         shape = (int(arrays["shape"][0]), int(arrays["shape"][1]))
         mean, std = torch.from_numpy(arrays["mean"]), torch.from_numpy(arrays["std"])
-        return cls(block, keep, shape, mean, std, float(arrays["residual"][0]), len(mean) // (keep * keep))
+        detail = Detail.of(arrays) if "detail.filters" in arrays else None
+        return cls(block, keep, shape, mean, std, float(arrays["residual"][0]), len(mean) // (keep * keep), detail)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything but block and keep."""
@@ -115,7 +143,7 @@ class BlockDCT:
             "std": self.std.numpy(),
             "shape": np.array(self.shape, np.int64),
             "residual": np.array([self.residual]),
-        }
+        } | ({} if self.detail is None else self.detail.arrays())
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         """float32 (N, H, W[, 3]) in [0, 1] to float32 (N, C, h, w) with unit variance per channel."""
@@ -127,6 +155,9 @@ class BlockDCT:
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """The inverse of `encode`, clipped to [0, 1]; float32 (N, H, W[, 3])."""
         z = latents.float() * self.std[:, None, None] + self.mean[:, None, None]
-        z = z.reshape(-1, self.keep * self.keep, *z.shape[2:])
-        x = unblocks(z, self.size, self.keep, self.shape)
+        z, keep = z.reshape(-1, self.keep * self.keep, *z.shape[2:]), self.keep
+        if self.detail is not None:
+            fine = self.detail.draw(latents)
+            z, keep = _joined(z, fine.reshape(len(z), -1, *z.shape[2:]), self.size, keep), self.size
+        x = unblocks(z, self.size, keep, self.shape)
         return (x if self.colours == 1 else coloured(x)).clamp(0, 1).numpy()

@@ -165,7 +165,7 @@ class Players:
         torch.manual_seed(seed("critic") % 2**31)
         critic = Critic(
             codecs.grid(ready.codec)[0], told.classes, told.maps(ready.codec), options.width,
-            factors=told.factors, numbers=told.numbers, frames=max(1, told.frames),
+            factors=told.factors, numbers=told.length, frames=max(1, told.frames),
         )  # fmt: skip
         self.network, self.critic = (trained.rearranged(one.to(self.where)) for one in (network, critic))
         self.parameters, critics = list(self.network.parameters()), list(self.critic.parameters())

@@ -6,6 +6,7 @@ channels of its own. In training an item shows its mask or its box, never both, 
 (as in ChexGen, arXiv:2509.03903).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ class Told(NamedTuple):
         frames: D of items with an axis, 0 without one.
         factors: number of levels of each factor.
         scale: float32 (2, V), mean and standard deviation of each number in training.
+        styles: how many numbers of style it is told beside.
     """
 
     classes: int
@@ -41,6 +43,7 @@ class Told(NamedTuple):
     frames: int = 0
     factors: tuple[int, ...] = ()
     scale: np.ndarray = np.zeros((2, 0), np.float32)
+    styles: int = 0
 
     @classmethod
     def of(cls, examples: Examples, *, boxes: bool) -> "Told":
@@ -58,8 +61,13 @@ class Told(NamedTuple):
 
     @property
     def numbers(self) -> int:
-        """Length of the vector."""
+        """Length of the vector as it is given."""
         return int(self.scale.shape[1])
+
+    @property
+    def length(self) -> int:
+        """Length of the vector the network is told: numbers, then style."""
+        return self.numbers + self.styles
 
     def maps(self, codec: Codec) -> int:
         """Channels of the spatial condition."""
@@ -78,6 +86,8 @@ class Told(NamedTuple):
             out["factors"] = np.array(self.factors, np.int64)
         if self.numbers:
             out["scale"] = self.scale
+        if self.styles:
+            out["styles"] = np.array([self.styles], np.int64)
         if self.boxes:
             out["boxes"] = np.ones(1, np.int64)
         return out
@@ -92,6 +102,7 @@ class Told(NamedTuple):
             int(arrays["frames"][0]) if "frames" in arrays else 0,
             tuple(int(levels) for levels in arrays.get("factors", ())),
             arrays.get("scale", np.zeros((2, 0), np.float32)),
+            int(arrays["styles"][0]) if "styles" in arrays else 0,
         )
 
 
@@ -172,6 +183,15 @@ def conditions(told: Told, codec: Codec, given: Arrays) -> Conditions:
         torch.from_numpy(np.asarray(factors, np.int64)) if told.factors and factors is not None else None,
         torch.from_numpy(standardised(told, vector)) if told.numbers and vector is not None else None,
     )
+
+
+def styled(told: Told, known: Conditions, style: torch.Tensor | None) -> Conditions:
+    """The same with numbers of style float32 (N, S) behind those given; None where the network is told none."""
+    if style is None:
+        return known
+    count = len(known.label)
+    given = torch.full((count, told.numbers), math.nan) if known.vector is None else known.vector
+    return known._replace(vector=torch.cat([given, style.to(given.device)], 1))
 
 
 def standardised(told: Told, vector: np.ndarray) -> np.ndarray:

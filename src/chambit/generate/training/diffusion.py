@@ -25,6 +25,8 @@ from chambit.generate.objectives.objective import Objective
 from chambit.generate.options import Diffusion, Trained
 from chambit.generate.training import conditioning, cost, device, distributed, looking, loop, trained
 from chambit.generate.training.conditioning import Told
+from chambit.generate.training.style import Style
+from chambit.generate.training.style import numbers as style_numbers
 
 
 class Prepared(NamedTuple):
@@ -37,6 +39,7 @@ class Prepared(NamedTuple):
         codec: what made the latents.
         told: what the network is told.
         shapes: of the lesions, or None.
+        style: what the network is told of style, or None.
     """
 
     latents: torch.Tensor
@@ -45,6 +48,7 @@ class Prepared(NamedTuple):
     codec: Codec
     told: Told
     shapes: np.ndarray | None
+    style: Style | None = None
 
 
 def prepared(context: Context, examples: Examples, options: Trained) -> Prepared:
@@ -58,8 +62,14 @@ def prepared(context: Context, examples: Examples, options: Trained) -> Prepared
         remedy = "use the codec `dct` or `kl`"
         raise InputError("The stage cannot be trained.", [Problem("codec", "`pca` codes pictures alone", remedy)])
     images, masks = examples.image(), examples.mask()
-    codec = fitted(context, images.reshape(-1, *images.shape[1 + bool(form.axis) :]), options)
-    told = Told.of(examples, boxes=options.boxes > 0)
+    # detail is drawn for each picture by itself, and would flicker along an axis
+    whole = options.model_copy(update={"detail": False}) if form.axis else options
+    codec = fitted(context, images.reshape(-1, *images.shape[1 + bool(form.axis) :]), whole)
+    latents = codecs.encode(codec, images)
+    style, count = None, style_numbers(codec, options.styles)
+    if count:
+        style = Style.fit(latents, examples.label(), len(examples.classes), count)
+    told = Told.of(examples, boxes=options.boxes > 0)._replace(styles=count)
     vector = torch.from_numpy(conditioning.standardised(told, examples.vector())) if told.numbers else None
     factors = torch.from_numpy(examples.factor()) if told.factors else None
     maps = boxes = None
@@ -70,7 +80,8 @@ def prepared(context: Context, examples: Examples, options: Trained) -> Prepared
             boxes = conditioning.maps_of(told, codec, empty, conditioning.boxed(masks), len(masks))
     conditions = Conditions(torch.from_numpy(examples.label()), maps, factors, vector)
     shapes = None if masks is None else lesions.shapes(masks)
-    return Prepared(codecs.encode(codec, images), conditions, boxes, codec, told, shapes)
+    conditions = conditioning.styled(told, conditions, None if style is None else style.of(latents))
+    return Prepared(latents, conditions, boxes, codec, told, shapes, style)
 
 
 def fitted(context: Context, images: np.ndarray, options: Trained) -> Codec:
@@ -92,7 +103,7 @@ def fitted(context: Context, images: np.ndarray, options: Trained) -> Codec:
                           checkpoint=options.checkpoint)  # fmt: skip
     from chambit.generate.codec.dct import BlockDCT
 
-    return BlockDCT.fit(images, size=options.block, keep=keep)
+    return BlockDCT.fit(images, size=options.block, keep=keep, detail=options.detail)
 
 
 class Learner:
@@ -178,7 +189,7 @@ def trained_with(
     ready = prepared(context, examples, options)
     network = trained.network(context.seed("weights"), ready.codec, ready.told, options)
     learner = make(network, ready)
-    model = trained.Model(network, ready.codec, ready.shapes, ready.told, objective)
+    model = trained.Model(network, ready.codec, ready.shapes, ready.told, objective, style=ready.style)
     asked = isinstance(learner, Learner) and not ready.told.frames and ready.codec.colours == 1
     given = glance(ready, options.looked, context.seed("looks"))
     shown = partial(_shown, given=given, seed=context.seed("look noise"), asked=asked)
@@ -210,8 +221,8 @@ def glance(ready: Prepared, count: int, seed: int) -> Glance:
         given["finding"] = told.maps.flatten(1).any(1).numpy()[chosen]
     if told.factors is not None:
         given["factors"] = told.factors.numpy()[chosen]
-    if told.vector is not None:
-        given["vector"] = told.vector.numpy()[chosen] * ready.told.scale[1] + ready.told.scale[0]
+    if told.vector is not None and ready.told.numbers:
+        given["vector"] = told.vector.numpy()[chosen, : ready.told.numbers] * ready.told.scale[1] + ready.told.scale[0]
     return Glance(given, generator.integers(2**62, size=count).tolist())
 
 

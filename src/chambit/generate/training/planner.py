@@ -22,7 +22,7 @@ import torch
 from chambit.generate import codec as codecs
 from chambit.generate.items import Form
 from chambit.generate.options import Trained
-from chambit.generate.training import cost, device, trained
+from chambit.generate.training import cost, device, style, trained
 from chambit.generate.training.conditioning import Told
 
 SHARE = 0.08
@@ -105,6 +105,7 @@ def plan(
     frames = form.length if form.axis else 0
     told = Told(classes, masks, masks and options.boxes > 0, frames, factors, np.zeros((2, numbers), np.float32))
     codec = _sized(form, options)
+    told = told._replace(styles=style.numbers(codec, options.styles))
     shape = (*told.lead(), *codecs.grid(codec))
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network = trained.network(0, codec, told, options)

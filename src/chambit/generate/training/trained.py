@@ -26,6 +26,7 @@ from chambit.generate.objectives.objective import Draws, Network, Objective, See
 from chambit.generate.options import Diffusion, Trained
 from chambit.generate.training import conditioning, device, loop
 from chambit.generate.training.conditioning import Told
+from chambit.generate.training.style import Style
 
 AT_ONCE = 64  # pictures a network is asked about at a time: memory stays flat
 DRAWN = 128  # and drawn, of items with an axis
@@ -46,6 +47,7 @@ class Model(NamedTuple):
     told: Told
     objective: Objective = Flow()
     losses: tuple[float, ...] = ()
+    style: Style | None = None
 
 
 def network(seed: int, codec: Codec, told: Told, options: Trained) -> Embedded:
@@ -56,7 +58,7 @@ def network(seed: int, codec: Codec, told: Told, options: Trained) -> Embedded:
     torch.manual_seed(seed % 2**31)
     channels, height, width = codecs.grid(codec)
     form = (channels, told.classes, told.maps(codec), options.width, options.depth)
-    more: dict[str, Any] = {"factors": told.factors, "numbers": told.numbers}
+    more: dict[str, Any] = {"factors": told.factors, "numbers": told.length}
     if (height, width) == (1, 1) and not told.frames:
         made: Embedded = Perceptron(*form, **more)
     elif options.network == "monai":
@@ -84,6 +86,8 @@ def put(store: Store, model: Model, average: Sequence[torch.Tensor], options: Tr
     arrays |= model.told.arrays()
     if model.shapes is not None:
         arrays["shapes"] = model.shapes
+    if model.style is not None:
+        arrays |= model.style.arrays()
     if model.losses:
         arrays["losses"] = np.array(model.losses, np.float32)
     arrays["about"] = np.frombuffer(canonical(options.model_dump() | {"calls": _calls(options)}).encode(), np.uint8)
@@ -113,7 +117,7 @@ def get(store: Store, weights: str, options: Trained, objective: Objective) -> M
     loop.overwrite(made.parameters(), parameters)
     losses = tuple(float(loss) for loss in arrays.get("losses", ()))
     made = made.eval().requires_grad_(False).to(device.choose())
-    return Model(made, codec, arrays.get("shapes"), told, objective, losses)
+    return Model(made, codec, arrays.get("shapes"), told, objective, losses, Style.again(arrays))
 
 
 def draw(
@@ -140,6 +144,8 @@ def draw(
     """
     given = conditioning.masked(model.told, model.codec, model.shapes, given, seeds)
     told = conditioning.conditions(model.told, model.codec, given)
+    if model.style is not None:
+        told = conditioning.styled(model.told, told, model.style.draw(np.asarray(given["label"]), seeds))
     images = []
     count = len(seeds) if not model.told.frames else max(1, DRAWN // model.told.frames)
     with torch.inference_mode():
@@ -203,7 +209,12 @@ def vary(
             return codecs.decode(model.codec, z)
         streams = Streams(model, seeds)
         x = model.objective.noisy(z.to(streams.where), streams(), strength)
-        predict = predictor(model, conditioning.conditions(model.told, model.codec, given), guidance)
+        told = conditioning.conditions(model.told, model.codec, given)
+        if model.style is not None:
+            # the style goes the same share of the way, so that nothing of the image is left at the end of it
+            kept, new = model.style.of(z), model.style.draw(np.asarray(given["label"]), seeds)
+            told = conditioning.styled(model.told, told, math.sqrt(1 - strength**2) * kept + strength * new)
+        predict = predictor(model, told, guidance)
         part = max(2, math.ceil(steps * strength))
         return codecs.decode(model.codec, model.objective.solve(predict, x, part, strength, streams))
 
@@ -259,8 +270,13 @@ def _asked(model: Model, images: np.ndarray, given: Arrays, ask: Any) -> np.ndar
         for first in range(0, len(images), count):
             part = slice(first, min(first + count, len(images)))
             z = codecs.encode(model.codec, images[part]).to(where)
-            out[part] = ask(predictor(model, told.at(part), 1), z).cpu().numpy()
+            out[part] = ask(predictor(model, _described(model, told.at(part), z), 1), z).cpu().numpy()
     return out
+
+
+def _described(model: Model, told: Conditions, latents: torch.Tensor) -> Conditions:
+    """The same with the style that latents have."""
+    return conditioning.styled(model.told, told, None if model.style is None else model.style.of(latents))
 
 
 def predictor(model: Model, told: Conditions, guidance: float) -> Network:
