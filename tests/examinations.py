@@ -54,6 +54,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "composition": {},
     "colour": {"draws": 12, "pairs": 15},
     "temporal": {"steps": 40, "least": 12, "splits": 12, "draws": 200, "pairs": 15},
+    "resolution": {"draws": 200},
+    "completeness": {},
     "rivals": {"seeds": 1, "steps": 20, "draws": 200, "least_test": 20},
 }
 

@@ -91,6 +91,7 @@ def test_a_blob_anywhere_is_beyond_the_trivial_generator(faithful: dict[str, Evi
 
 def test_the_numbers_say_what_they_rest_on(faithful: dict[str, Evidence]) -> None:
     loss = faithful["downstream.loss"]
+    assert faithful["downstream.real_images"].value == 0
     assert loss.n["test subjects"] == 80
     assert loss.n["seeds"] == 2
     assert set(loss.inputs) == {"train", "synthetic", "test"}

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import yaml
 
 from chambit.cli import COMMANDS
 from chambit.core.evidence import Verdict
-from chambit.pipeline import closing
+from chambit.core.recipe import Recipe
+from chambit.pipeline import closing, recording
 from chambit.pipeline.recording import PURPOSE
+from chambit.report import wording
 from chambit.report.dossier import render
 from chambit.review import policy
-from chambit.review.verdict import judge
+from chambit.review.verdict import judge, overall
 from test_dossier import INDICATORS, bundle, evidence, seen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,3 +164,76 @@ def test_the_form_of_purpose_is_asked_for_and_not_judged() -> None:
     page = seen(render(bundle(attached={"purpose.text": "To teach students"})), "en")
     assert "To teach students" in page
     assert "its content was not checked" in page
+
+
+AREA = r"AUROC|ROC 곡선|area under the ROC"
+RIGHT = r"accura\w*|정확도|정답률|맞힌 비율"
+CALLED = re.compile(f"(?:{AREA})[^,·;|.]{{0,30}}(?:{RIGHT})|(?:{RIGHT})[^,·;|.]{{0,30}}(?:{AREA})", re.IGNORECASE)
+PERCENT = re.compile(rf"(?:{AREA})\D{{0,12}}\d+(?:\.\d+)?\s*%", re.IGNORECASE)
+
+
+def _said(node: Any) -> Iterator[str]:
+    """Every text below a node of YAML."""
+    if isinstance(node, dict | list):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _said(value)
+    elif isinstance(node, str):
+        yield node
+
+
+def _everything_said() -> Iterator[tuple[str, str]]:
+    """(file, text) of what may reach a reader: words, indicators, references, policies, templates, code of report."""
+    package = ROOT / "src" / "chambit"
+    for path in sorted([*package.glob("report/words/*.yaml"), *package.glob("review/**/*.yaml")]):
+        for text in _said(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            yield path.name, text
+    for path in sorted([*package.glob("report/templates/*.j2"), *package.glob("report/*.py"), ROOT / "README.md"]):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield path.name, line
+
+
+def test_no_word_of_either_language_calls_an_auroc_accuracy() -> None:
+    """B04: AUROC and accuracy may stand in one list, never for one another, and an AUROC is no percentage."""
+    said = list(_everything_said())
+    assert len(said) > 5000
+    assert [place for place in said if CALLED.search(place[1]) or PERCENT.search(place[1])] == []
+    assert "%" not in wording.number(0.923, "auroc")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("an accuracy (AUROC) of 0.92", True),
+        ("AUROC로 잰 정확도", True),
+        ("정확도(AUROC)가 0.923", True),
+        ("AUROC 92.3 %", True),
+        ("AUROC, AUPR, accuracy", False),
+        ("AUROC 0.923 (95 % interval 0.919 to 0.927)", False),
+    ],
+)
+def test_what_calls_an_auroc_accuracy_is_seen(text: str, wrong: bool) -> None:
+    assert bool(CALLED.search(text) or PERCENT.search(text)) is wrong
+
+
+def test_the_reference_has_its_interval_and_its_aupr() -> None:
+    entry = next(item for item in wording.references() if item["id"] == "rsna_auroc")
+    assert (entry["value"], entry["interval"], entry["unit"]) == ("0.923", "0.919–0.927", "AUROC")
+    assert all("0.900" in entry["note"][language] for language in ("ko", "en"))
+
+
+def test_utility_waits_until_refinement_ran_or_was_waived() -> None:
+    """B15: a study that says nothing of refinement has no verdict on utility; an empty list waives it."""
+    rules, stages = policy.load("default"), {"train": {"flow": {}}}
+    silent, waived, cropped = (
+        judge(recording.refinement(Recipe.model_validate(stages | given)), rules)
+        for given in ({}, {"refine": []}, {"refine": [{"crop": {"bottom": "30%"}}]})
+    )
+    assert [str(item.verdict) for item in (silent, waived, cropped)] == ["NOT_RUN", "PASS", "PASS"]
+    assert "refine: []" in silent.reason
+    assert (waived.value, waived.details["waived"], cropped.value, cropped.details["waived"]) == (0, True, 1, False)
+    good = evidence("downstream.loss", Verdict.PASS, 0.01)
+    assert overall([good, silent]).verdict is Verdict.NOT_RUN
+    assert overall([good, waived]).verdict is Verdict.PASS
+    assert "refine.decided" in INDICATORS[4]["evidence"]
+    card = render(bundle(evidence=(good, silent))).split('id="indicator-5"')[1].split("</article>")[0]
+    assert "utility waits" in seen(card, "en")

@@ -40,6 +40,9 @@ class Examination:
             refined elsewhere or not at all.
         rivals: name of another generator -> what it made of the same training images, refined alike. Empty where the
             study names none.
+        enlarged: `small` and `large`, what a super-resolution stage was given and made of it; `real`, unseen real
+            images at the size of `large`; `again`, those made small and enlarged by the stage. All uint8; empty where
+            no stage enlarges.
     """
 
     sets: Mapping[str, ImageSet]
@@ -50,6 +53,7 @@ class Examination:
     weights: Mapping[str, Weights] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, ImageSet]] = field(default_factory=dict)
     rivals: Mapping[str, ImageSet] = field(default_factory=dict)
+    enlarged: Mapping[str, ImageSet] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> ImageSet:
         return self.sets[role]

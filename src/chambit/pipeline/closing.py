@@ -178,6 +178,21 @@ def marks(reports: Sequence[Sequence[Mapping[str, Any]]], images: int) -> Findin
     )
 
 
+def decided(steps: int | None) -> Finding:
+    """How many refinement steps ran, 0 where the study waived them (`refine: []`); None: it says nothing of them."""
+    said = "recipe.refine is not in the study: list its operations there, or waive refinement with `refine: []`."
+    return Finding(
+        measure="refine@1",
+        quantity="decided",
+        value=None if steps is None else float(steps),
+        unit="steps",
+        n={} if steps is None else {"refinement steps": steps},
+        direction="neither",
+        reason=said if steps is None else "",
+        details={"waived": steps == 0},
+    )
+
+
 def _exported(item: Evidence) -> dict[str, Any]:
     """Evidence as it stands in evidence.json: measure and version apart."""
     name, _, version = item.measure.partition("@")

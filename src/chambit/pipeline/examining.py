@@ -69,8 +69,8 @@ def planned(
         seed: the study's seed.
         images: synthetic images, for the estimate.
         source: the step whose outputs are the sets by role.
-        extras: 'planted' and 'probes' -> the step whose outputs they are, and 'claim' -> the step that has an output of
-            this name; for measures that ask for them (`EXTRAS`).
+        extras: 'enlarged', 'planted', 'probes', 'rivals' and 'variants' -> the step whose outputs they are, and 'claim'
+            -> the step that has an output of this name; for measures that ask for them (`EXTRAS`).
         weights: extractor -> the file of weights that was given for it.
     """
     steps = []
@@ -145,6 +145,11 @@ def _measure(
             used,
             _variants(context.store, extras.get("variants", {})),
             {rival: ImageSet.load(context.store, key) for rival, key in extras.get("rivals", {}).items()},
+            {
+                kind: ImageSet.load(context.store, key)
+                for kind, key in extras.get("enlarged", {}).items()
+                if kind != "none"
+            },
         )
         result = module.measure(exam, options)
         outputs = {

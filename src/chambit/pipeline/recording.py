@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chambit.core.evidence import Finding
+from chambit.core.recipe import Recipe
 from chambit.core.steps import Workshop
 from chambit.core.store import Store
 from chambit.core.study import Study, resolve
@@ -13,6 +14,7 @@ from chambit.pipeline import (
     candidate,
     chain,
     closing,
+    conditions,
     plan,
     preparation_evidence,
     prepared,
@@ -141,11 +143,35 @@ def _records(
         closing.accounted(found, accepted, refused, _intensities(store, made)),
         closing.overlap(proof),
         recorded,
+        refinement(study.recipe),
         closing.marks(store.get_json(made["refine"]["marks"]), len(sets["synthetic"])),
         *watching.recorded(store, made),
-        *released.of_sets([workshop.folder.parent / "candidate"], sets, [candidate.NOTICE]),
+        *released.of_sets([workshop.folder.parent / "candidate"], sets, [candidate.NOTICE], told(store, made)),
         closing.connections(len(done)),
     ]
+
+
+def refinement(recipe: Recipe) -> Finding:
+    """Whether the study says what is done after the drawing: operations, or `refine: []`, which waives them."""
+    return closing.decided(len(recipe.refine) if "refine" in recipe.model_fields_set else None)
+
+
+def told(store: Store, made: plan.Made) -> dict[str, released.Told]:
+    """The columns of the released table that follow from the study: its conditions, and the place in a sequence.
+
+    A factor may hold the levels of training, a number what lies between the least and the largest of training; that is
+    what the plan of the sample draws from (`conditions.wanted`).
+    """
+    about = store.get_json(made["items"]["about"])
+    items = conditions.training_items(about, ImageSet.load(store, made["items"]["train"]))
+    columns = {name: released.Told(frozenset(levels)) for name, levels in about["factors"].items()}
+    for name in about["numbers"]:
+        if len(values := items[name].drop_nulls()):
+            columns[name] = released.Told(ends=(float(values.min()), float(values.max())))
+    axis, length = about["form"][3:]
+    if axis:
+        columns |= {"series": released.Told(own=True), "frame": released.Told(frozenset(map(str, range(length))))}
+    return columns
 
 
 def _key_facts(study: Study, sets: dict[str, ImageSet], made: plan.Made) -> dict[str, str]:

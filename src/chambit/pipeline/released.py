@@ -4,7 +4,9 @@ Every run hides identifiers in files of several formats and must find all of the
 answer key, as the MIDI-B challenge uses one. Findings name file, field, kind and a masked form, never a value.
 """
 
+import csv
 import io
+import math
 import tempfile
 import zipfile
 from collections import Counter
@@ -19,6 +21,7 @@ from chambit.prepare.headers import Item
 
 MEASURE = "files@1"
 SHOWN = 30
+UNDECLARED = "values that the study does not declare"
 BY_FIELD = {"person": "field that identifies a person", "name": "field for a person's name", "location": "location"}
 _RRN = "900101-1234568"  # invented; its check digit holds
 
@@ -34,6 +37,36 @@ class Hit(NamedTuple):
     ground: str
 
 
+class Told(NamedTuple):
+    """What a column of the released tables may hold beside nothing at all.
+
+    Attributes:
+        levels: these texts.
+        ends: numbers from the first to the second.
+        own: the name of the item itself, as its column `subject` has it.
+    """
+
+    levels: frozenset[str] = frozenset()
+    ends: tuple[float, float] | None = None
+    own: bool = False
+
+    def may_be(self, value: str, subject: str) -> bool:
+        """Whether a cell is one that was declared.
+
+        >>> Told(frozenset({"A"})).may_be("A", ""), Told(frozenset({"A"})).may_be("B", "")
+        (True, False)
+        >>> [Told(ends=(0, 9)).may_be(text, "") for text in ("3.5", "", "9.1", "nan", "x")]
+        [True, True, False, False, False]
+        """
+        if not value or value in self.levels or (self.own and value == subject):
+            return True
+        try:
+            number = float(value)
+        except ValueError:
+            return False
+        return self.ends is not None and math.isfinite(number) and self.ends[0] <= number <= self.ends[1]
+
+
 class Looked(NamedTuple):
     """What was found in some files."""
 
@@ -43,19 +76,27 @@ class Looked(NamedTuple):
     unexplained: list[tuple[str, str]]
 
 
-def inspect(paths: Iterable[Path], known: Collection[str], allowed: Collection[str]) -> list[Finding]:
+def inspect(
+    paths: Iterable[Path],
+    known: Collection[str],
+    allowed: Collection[str],
+    told: Mapping[str, Told] | None = None,
+) -> list[Finding]:
     """Direct identifiers and unexplained fields in files to be released.
 
     Args:
         paths: files, or folders of which everything below is released (the folder's own name is not).
         known: strings of the cohort that must not be found, see `chambit.prepare.strings.of_cohort`.
         allowed: texts that may stand in a field, such as the notice of a synthetic image.
+        told: columns of tables that the study declares, and what each may hold. Such a column is explained as long as
+            it holds nothing else; its text is searched for identifiers like any other.
 
     Returns:
         `files.identifiers` and `files.unexplained`, with the planted answer key as their control.
     """
     prepared = strings.Known.of(known)
-    looked = look(paths, prepared, allowed)
+    declared = told or {}
+    looked = look(paths, prepared, allowed, declared)
     key = _answer_key()
     control = Control(
         name="identifiers hidden in files",
@@ -89,21 +130,31 @@ def inspect(paths: Iterable[Path], known: Collection[str], allowed: Collection[s
         Finding(
             quantity="unexplained",
             value=float(len(looked.unexplained)) if looked.files else None,
-            details={"fields": [{"field": f, "kind": k, "files": n} for (f, k), n in fields.most_common(SHOWN)]},
+            details={
+                "fields": [{"field": f, "kind": k, "files": n} for (f, k), n in fields.most_common(SHOWN)],
+                "declared": {name: _said(column) for name, column in declared.items()},
+            },
             **common,
         ),
     ]
 
 
-def of_sets(paths: Iterable[Path], sets: Mapping[str, ImageSet], allowed: Collection[str]) -> list[Finding]:
+def of_sets(
+    paths: Iterable[Path],
+    sets: Mapping[str, ImageSet],
+    allowed: Collection[str],
+    told: Mapping[str, Told] | None = None,
+) -> list[Finding]:
     """`inspect`, with the subjects and source files of every real set as the strings that must not be found."""
     real = [images for role, images in sets.items() if role != "synthetic"]
     subjects = {subject for images in real for subject in images.subjects.tolist()}
     files = {str(name) for images in real if "file" in images.table.columns for name in images.table["file"]}
-    return inspect(paths, strings.of_cohort(subjects, files), allowed)
+    return inspect(paths, strings.of_cohort(subjects, files), allowed, told)
 
 
-def look(paths: Iterable[Path], known: strings.Known, allowed: Collection[str]) -> Looked:
+def look(
+    paths: Iterable[Path], known: strings.Known, allowed: Collection[str], told: Mapping[str, Told] | None = None
+) -> Looked:
     """Look at every field of every file; a file that cannot be read is an unexplained field."""
     hits: dict[Hit, None] = {}
     unexplained: list[tuple[str, str]] = []
@@ -122,6 +173,10 @@ def look(paths: Iterable[Path], known: strings.Known, allowed: Collection[str]) 
                     continue
                 folders.add(item.text)
             fields += 1
+            if item.place == "table column" and item.name in (told or {}):
+                if _holds_more(path, item.name, (told or {})[item.name]):
+                    unexplained.append((f"table column {identifiers.redacted(item.name, known)}", UNDECLARED))
+                continue
             if item.kind != "structure" and item.text not in allowed:
                 unexplained.append((f"{item.place} {identifiers.redacted(item.name, known)}".strip(), item.kind))
             if item.kind == "structure" and any(map(_bare_date, identifiers.find(item.text))):
@@ -129,6 +184,21 @@ def look(paths: Iterable[Path], known: strings.Known, allowed: Collection[str]) 
             for kind, masked, ground in _identifying(item, known, allowed):
                 hits[Hit(shown, item.place, identifiers.redacted(item.name, known), kind, masked, ground)] = None
     return Looked(files, fields, list(hits), unexplained)
+
+
+def _holds_more(path: Path, column: str, told: Told) -> bool:
+    """Whether a column of comma-separated values holds what was not declared, or a row is of another width."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            value = row.get(column)
+            if value is None or None in row or not told.may_be(value.strip(), str(row.get("subject") or "")):
+                return True
+    return False
+
+
+def _said(told: Told) -> str:
+    """A declared column in words: how many levels, or that it holds numbers or names of the items."""
+    return f"{len(told.levels)} levels" if told.levels else "numbers" if told.ends else "names of the items"
 
 
 def _listed(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:

@@ -22,6 +22,7 @@ from chambit.pipeline import (
     chain,
     closing,
     cohort,
+    enlarging,
     examining,
     making,
     plan,
@@ -164,6 +165,8 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
     others = variants.planned(study, ready.policy)
     extras = probing.extras(study, ready.policy) | ({"variants": variants.NAME} if others else {})
     extras |= {rivals.EXTRA: rivals.EXTRA} if study.rivals else {}
+    enlarged = enlarging.planned(study)
+    extras |= {enlarging.NAME: enlarging.NAME} if enlarged else {}
     measures = examining.planned(
         names,
         ready.policy,
@@ -179,6 +182,7 @@ def planned(ready: Ready, out: Path) -> list[Planned]:
         *making.planned(study, ready.policy),
         *probing.planned(study, ready.policy),
         *others,
+        *enlarged,
         *rivals.planned(study, ready.policy),
         *measures,
     ]

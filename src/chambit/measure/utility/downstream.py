@@ -8,6 +8,8 @@ trainings together (bootstrap; Efron 1979), so they hold both the test set's and
 are paired, since all arms meet the same resample. DeLong's interval, clustered by patient, stands beside, of the first
 training of each arm (`measure.delong`). Trivial generators are controls of the task (`measure.arms`); label fidelity is
 the real-trained classifier on the synthetic images, because no distance can see a generator that ignores its labels.
+That the synthetic arm learns from synthetic images only is not assumed: its images are looked up by digest among all
+real ones there are (`real_images`); what is nearly a real image is for `copies`.
 
 With several classes AUROC and AUPR are means of one against the rest.
 """
@@ -25,7 +27,7 @@ from chambit.measure.endpoints import ENDPOINTS, Arm, Resampling
 from chambit.measure.examination import Examination, Result, not_run
 from chambit.measure.hypotheses import Hypothesis, Kind
 
-version = "2"
+version = "3"
 QUANTITIES = {
     "loss": "lower",
     "task_power": "higher",
@@ -35,6 +37,7 @@ QUANTITIES = {
     "mixed_gain": "higher",
     "pretrained_gain": "higher",
     "calibration_loss": "lower",
+    "real_images": "lower",
 }
 METHOD = "bootstrap of test subjects and seeds"
 
@@ -123,7 +126,27 @@ def measure(exam: Examination, options: Options) -> Result:
         _gain("mixed_gain", "mixed", "real", areas, options, common),
         _gain("pretrained_gain", "pretrained", "real", areas, options, common),
         _calibration(scored, resampling, options, common),
+        _real_images(exam, name),
     ))  # fmt: skip
+
+
+def _real_images(exam: Examination, name: str) -> Finding:
+    """How many images the synthetic arm was trained on that are real ones by their digest, at 8 or 16 bits."""
+    roles = [role for role in ("train", "holdout", "auxiliary", "test") if role in exam]
+    known = {role: set(exam[role].full_scale_digests()) for role in roles}
+    made = exam["synthetic"].full_scale_digests()
+    every = set().union(*known.values())
+    return Finding(
+        measure=name,
+        quantity="real_images",
+        value=float(sum(digest in every for digest in made)),
+        unit="images",
+        n={"training images (synthetic)": len(made), "real images": len(every)},
+        null=0.0,
+        direction="lower",
+        details={"of": {role: sum(digest in digests for digest in made) for role, digests in known.items()}},
+        inputs=exam.inputs(*roles, "synthetic"),
+    )
 
 
 def _quantities(

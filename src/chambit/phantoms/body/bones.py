@@ -3,8 +3,8 @@
 Ribs are drawn together: around the cavity a rib is where its height, corrected for the fall from spine to sternum,
 lies near a rib's: h = z + fall(z) f - z_rib, f being the share of the way around from spine to sternum.
 
-Source: laid out by eye on the Visible Human (Spitzer et al. 1996, DOI 10.1136/jamia.1996.96236280); neck-shaft
-angle of the femur about 125 degrees (Gilligan et al. 2013, DOI 10.1111/joa.12070).
+Source: laid out by eye on the Visible Human (Spitzer et al. 1996, DOI 10.1136/jamia.1996.96236280). The neck-shaft
+angle of the femur comes out at 116 to 119 degrees; people's mean is 127 (Gilligan et al. 2013, DOI 10.1111/joa.12073).
 
 Limits: hands, feet and patellae are absent; the wing of the ilium is a bent plate; no growth plates, no fractures.
 """

@@ -3,8 +3,9 @@
 A height belongs to one vertebra and to a share t of it from its lower to its upper end; discs fill t below DISC.
 Bodies stand at right angles to the spine's curve, so heights are taken along it: z' = z + y'(z) (y - y(z)).
 
-Source: heights of about 36 mm (lumbar), 30 to 18 mm (thoracic) and 17 mm (cervical) with their discs, Panjabi et al.
-1991 and 1992, DOI 10.1097/00007632-199108000-00006 and 10.1097/00007632-199203000-00010, rounded.
+Source: heights of 36 mm (lumbar), 30 to 18 mm (thoracic) and 17 mm (cervical) with their discs are round numbers chosen
+by eye, of the order of the bodies measured by Panjabi et al. (1991, Thoracic human vertebrae: quantitative
+three-dimensional anatomy, DOI 10.1097/00007632-199108000-00006; 1992, Human lumbar vertebrae, the same of those).
 
 Limits: no ribs' joints, no facets, twenty-four vertebrae in everyone; the first two cervical ones look like the others.
 """

@@ -4,9 +4,10 @@
 
 Sources: T1 and T2 at 3 T of liver, spleen, kidney, pancreas, muscle, marrow, fat, prostate and uterus,
 de Bazelaire et al. 2004, DOI 10.1148/radiol.2303021331; of white and grey matter, cord, blood and heart, Stanisz et
-al. 2005, DOI 10.1002/mrm.20605; the long T2 of fat in an echo train, Henkelman et al. 1992,
-DOI 10.1002/jmri.1880020511. Hounsfield units and signal equation: Bushberg et al., The Essential Physics of Medical
-Imaging (3rd ed., 2011), chapters 10, 12 and 13. Values with contrast are typical of the portal venous phase.
+al. 2005, DOI 10.1002/mrm.20605; why fat is bright in an echo train, Henkelman et al. 1992, DOI 10.1002/jmri.1880020511
+(the T2 that makes it so here is chosen by eye). Hounsfield units and signal equation: Bushberg et al., The Essential
+Physics of Medical Imaging (3rd ed., 2011), chapters 10, 12 and 13. Values with contrast are typical of the portal
+venous phase.
 
 Limits: proton densities and the values of fluids, gas and bone are round numbers; flowing blood is given a tenth of
 its signal (flow void of spin echoes); nothing depends on the machine's energy.

@@ -5,9 +5,10 @@
 Hours are counted from insemination. Medians follow the ranges published for time-lapse incubators: t2 26 h, t4 38 h,
 t8 57 h, compaction 85 h, blastocyst 105 h; daughters of one cell divide about an hour apart at four cells and within
 about six hours at eight (Meseguer et al. 2011, doi:10.1093/humrep/der256); the stages expected at fixed hours (2 cells
-26 to 28, 4 cells 44, 8 cells 68, morula 92, blastocyst 116) are those quoted in doi:10.1007/s10815-013-9992-2. Lengths
-are micrometres: zona of fertilised oocytes 16.6 +- 3.2 (Bertrand et al. 1995,
-doi:10.1093/oxfordjournals.humrep.a136116), outer diameter near 156 (doi:10.4183/aeb.2019.295).
+26 to 28, 4 cells 44, 8 cells 68, morula 92, blastocyst 116) are those of the Istanbul consensus (Alpha and ESHRE 2011,
+doi:10.1093/humrep/der037). Lengths are micrometres: zona of fertilised oocytes 16.6 +- 3.2 (Bertrand et al. 1995,
+doi:10.1093/oxfordjournals.humrep.a136116), outer diameter near 156 (156.3 +- 6.8, Allahveisi et al. 2019,
+doi:10.4183/aeb.2019.295).
 
 Limits: spreads, shares of arrest and grades are plausible, not measured; no reverse or direct cleavage, no haploid or
 three-pronuclear zygotes, no hatching.

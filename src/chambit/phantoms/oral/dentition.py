@@ -1,9 +1,9 @@
 """Teeth, arches and shades of an invented patient: what stays the same in all five views.
 
-Crown sizes are the usual means of the textbooks (Nelson, Wheeler's Dental Anatomy, Physiology and Occlusion,
-11th ed., 2020, chapter 1); shades are CIELAB values near those of O'Brien et al. 1990 for the Vita classical
-guide (DOI 10.1177/00220345900690111001). Frequencies of missing teeth, fillings and decay are plausible, not
-measured.
+Crown sizes were chosen by eye near the means that textbooks of dental anatomy give (an upper central incisor 8.5 mm
+wide and 10.5 high); shades are CIELAB values near those that O'Brien et al. 1990 measured of the sixteen Vita shades
+(A new, small-color-difference equation for dental shades, DOI 10.1177/00220345900690111001); their table was not at
+hand to compare with. Frequencies of missing teeth, fillings and decay are plausible, not measured.
 
 Frame: mm in the occlusal plane; x to the patient's left, y to the front, (0, 0) between the upper central
 incisors; heights along the long axis of a crown from its edge. Arrays of teeth have one entry for each of FDI.

@@ -3,7 +3,7 @@
     height(p) = softmax over cusps c of (h_c - slope * sqrt(|p - p_c|^2 + r^2))
 
 so that fissures run where two cusps meet, as developmental grooves do. Number and place of cusps follow the usual
-descriptions (Nelson, Wheeler's Dental Anatomy, 11th ed., 2020, chapters 6 to 12).
+descriptions (Nelson, Wheeler's Dental Anatomy, Physiology and Occlusion, 10th ed., 2015).
 
 Limits: no wear facets, no Carabelli cusp, walls below the widest place of the crown are not seen.
 """
