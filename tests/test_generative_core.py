@@ -9,7 +9,7 @@ import torch
 from chambit.generate.codec.dct import BlockDCT
 from chambit.generate.networks.embedding import Conditions
 from chambit.generate.networks.perceptron import Perceptron
-from chambit.generate.networks.unet import Along, UNet
+from chambit.generate.networks.unet import Along, UNet, attended, zeroed
 from chambit.generate.objectives import adversarial, edm, objective
 from chambit.generate.objectives.ddpm import Ddpm
 from chambit.generate.objectives.edm import Edm
@@ -204,7 +204,8 @@ def test_the_layers_along_the_axis_begin_as_nothing() -> None:
 def test_a_class_for_each_frame_is_heard_in_its_frame_first() -> None:
     network = _awake(UNet(4, 2, 0, 16, 1, frames=5))
     for layer in network.along:  # without them frames are apart
-        for parameter in (*layer.three.parameters(), *layer.out.parameters()):
+        last = [layer.three, *([layer.out] if layer.attends else [])]
+        for parameter in (one for part in last for one in part.parameters()):
             torch.nn.init.zeros_(parameter)
     x, t = torch.randn(1, 5, 4, 6, 6), torch.tensor([0.3])
     label = torch.tensor([[0, 0, 1, 1, 1]])
@@ -212,6 +213,25 @@ def test_a_class_for_each_frame_is_heard_in_its_frame_first() -> None:
     assert (out - other).abs().amax((0, 2, 3, 4)).gt(1e-4).tolist() == [False, True, False, False, False]
     whole = torch.tensor([1])
     assert torch.allclose(network(x, t, whole), network(x, t, whole[:, None].expand(1, 5)), atol=1e-6)
+
+
+def test_a_frame_by_itself_is_seen_as_in_an_item_without_the_layers_along_the_axis() -> None:
+    network = _awake(UNet(4, 2, 0, 16, 1, levels=3, frames=3, numbers=1))
+    for layer in (*network.along, network.below.along):
+        for part in [layer.three, *([layer.out] if layer.attends else [])]:
+            zeroed(part)
+    x, t = torch.randn(2, 3, 4, 8, 8), torch.tensor([0.3, 0.8])
+    label, vector = torch.tensor([[0, 0, 1], [1, 1, 0]]), torch.tensor([[0.5], [-1.0]])
+    whole = network(x, t, label, None, None, vector)
+    place = torch.tensor([2, 0])
+    every = torch.arange(2)
+    single = network(x[every, place], t, label[every, place], None, None, vector, place=place)
+    assert torch.allclose(single, whole[every, place], atol=1e-5)
+
+
+def test_attention_of_few_positions_is_that_of_many() -> None:
+    q, k, v = torch.randn(3, 2, 4, 9, 8).unbind(0)
+    assert torch.allclose(attended(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v), atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 3])

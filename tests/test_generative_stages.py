@@ -132,6 +132,24 @@ def test_a_stage_makes_items_of_its_form(name: str, kind: str, context: Context)
     assert json.loads(json.dumps(facts)) == facts
 
 
+def test_frames_first_train_the_plane_alone_and_then_the_axis(context: Context) -> None:
+    form = FORMS["time"]
+    examples = _examples(context, form)
+    kept = {}
+    for share, steps in ((0.0, 4), (0.5, 4), (0.99, 1)):
+        options = flow.Options.model_validate(TINY | {"heun": 2, "steps": steps, "look": 0, "frames_first": share})
+        kept[share] = context.store.get_arrays(flow.train(context, examples, options))
+        (context.scratch / "checkpoint.pt").unlink(missing_ok=True)
+    along = [name for name in kept[0.0] if name.endswith("three.weight")]
+    assert len(along) == 3
+    # zero at first: whole items alone teach the layers along the axis
+    assert all(np.abs(kept[0.5][name]).max() > 0 for name in along)
+    assert all(np.abs(kept[0.99][name]).max() == 0 for name in along)
+    assert not np.array_equal(kept[0.0]["network.enter.weight"], kept[0.5]["network.enter.weight"])
+    with pytest.raises(ValueError, match="frames_first"):
+        flow.Options(network="monai", frames_first=0.5)
+
+
 def test_what_does_not_fit_the_training_is_told_at_once(context: Context) -> None:
     options = flow.Options.model_validate(TINY | {"heun": 2, "steps": 1})
     weights = flow.train(context, _examples(context, FORMS["colour"]), options)

@@ -31,6 +31,13 @@ class Conditions(NamedTuple):
         """Those of some items."""
         return Conditions(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
+    def frame(self, number: torch.Tensor) -> "Conditions":
+        """Those of one frame of each item, int64 (N,)."""
+        every = torch.arange(len(number))
+        label = self.label if self.label.ndim == 1 else self.label[every, number]
+        maps = None if self.maps is None else self.maps[every, number]
+        return Conditions(label, maps, self.factors, self.vector)
+
     def to(self, device: torch.device) -> "Conditions":
         """The same on a device."""
         return Conditions(*(None if part is None else part.to(device) for part in self))  # type: ignore[arg-type]

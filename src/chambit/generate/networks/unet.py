@@ -6,7 +6,8 @@ cost more than the convolutions. Only standard modules, so per-sample gradients 
 
 Items with an axis (time or depth) are handled frame by frame, with layers along the axis between the layers of the
 plane (factorised 2+1D: Ho et al. 2022, arXiv:2204.03458; Blattmann et al. 2023, arXiv:2304.08818). Those along the
-axis begin as the identity, so that a network for sequences begins as one for pictures.
+axis begin as the identity, so that a network for sequences begins as one for pictures, and can be trained on single
+frames before it is trained on whole items: those cost a fraction and have in them most of what is to be learnt.
 """
 
 import torch
@@ -16,12 +17,24 @@ from torch.nn import functional as F
 from chambit.generate.networks.embedding import Embedded, sinusoids
 
 ATTENDED = 1024  # positions up to which a level of the waist attends over all of them
+FEW = 64  # positions up to which attention is two products and no fused kernel
 
 
 def zeroed(layer: nn.Module) -> None:
     """Have a layer begin as 0 whatever it is given."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+
+
+def attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """softmax(q k^T / sqrt(d)) v for (N, heads, T, d); the same shape.
+
+    Of few positions as two products: on a processor the fused kernel's way back is several times slower there.
+    """
+    if q.shape[-2] > FEW or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    heard = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1)
+    return heard.to(v.dtype) @ v
 
 
 class Residual(nn.Module):
@@ -58,7 +71,7 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, c, h, w = x.shape
         q, k, v = self.qkv(self.norm(x)).reshape(n, 3, 4, c // 4, h * w).transpose(-1, -2).unbind(1)
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = attended(q, k, v)
         out: torch.Tensor = x + self.out(y.transpose(-1, -2).reshape(n, c, h, w))
         return out
 
@@ -67,17 +80,23 @@ class Along(nn.Module):
     """A convolution of three frames, then four-head attention over all frames, at each position by itself.
 
     Takes and gives (N * D, C, h, w), the D frames of an item running; begins as the identity.
+
+    Args:
+        channels: C, a multiple of 8.
+        attends: whether there is attention; without it a frame hears its two neighbours alone, at half the cost.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, attends: bool = True) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(8, channels)
         self.three = nn.Conv2d(3 * channels, channels, 1)
-        self.norm2 = nn.GroupNorm(8, channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
         zeroed(self.three)
-        zeroed(self.out)
+        self.attends = attends
+        if attends:
+            self.norm2 = nn.GroupNorm(8, channels)
+            self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+            self.out = nn.Conv2d(channels, channels, 1)
+            zeroed(self.out)
 
     def forward(self, x: torch.Tensor, frames: int) -> torch.Tensor:
         c, h, w = x.shape[1:]
@@ -85,11 +104,15 @@ class Along(nn.Module):
         nothing = torch.zeros_like(y[:, :1])
         before, after = torch.cat([nothing, y[:, :-1]], 1), torch.cat([y[:, 1:], nothing], 1)
         x = x + self.three(torch.cat([before, y, after], 2).flatten(0, 1))
-        # (N D, 3 C, h, w) -> each of q, k, v (N h w, 4, D, C / 4)
-        parts = self.qkv(self.norm2(x)).reshape(-1, frames, 3, 4, c // 4, h * w).permute(2, 0, 5, 3, 1, 4)
-        q, k, v = parts.flatten(1, 2).unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v).reshape(-1, h * w, 4, frames, c // 4).permute(0, 3, 2, 4, 1)
-        out: torch.Tensor = x + self.out(y.reshape(-1, c, h, w))
+        return self._attended(x, frames) if self.attends else x
+
+    def _attended(self, x: torch.Tensor, frames: int) -> torch.Tensor:
+        c, h, w = x.shape[1:]
+        # (N D, h, w, 3 C) -> each of q, k, v (N h w, 4, D, C / 4)
+        parts = self.qkv(self.norm2(x)).permute(0, 2, 3, 1).reshape(-1, frames, h * w, 3, 4, c // 4)
+        q, k, v = parts.permute(3, 0, 2, 4, 1, 5).flatten(1, 2).unbind(0)
+        y = attended(q, k, v).reshape(-1, h * w, 4, frames, c // 4).permute(0, 3, 1, 2, 4)
+        out: torch.Tensor = x + self.out(y.reshape(-1, h, w, c).permute(0, 3, 1, 2))
         return out
 
 
@@ -113,7 +136,7 @@ class Deeper(nn.Module):
             h = block(h, embedding)
         if h.shape[-2] * h.shape[-1] <= ATTENDED:
             h = self.mix(h)
-        h = h if self.along is None else self.along(h, frames)
+        h = h if self.along is None or frames == 1 else self.along(h, frames)
         h = h if self.below is None else self.below(h, embedding, frames)
         h = self.up(F.interpolate(self.last(h, embedding), size=x.shape[-2:], mode="nearest"))
         out: torch.Tensor = self.join(torch.cat([h, x], 1), embedding)
@@ -167,7 +190,7 @@ class UNet(Embedded):
         self.frames = frames
         if frames > 1:
             self.place = nn.Linear(64, e)
-            self.along = nn.ModuleList(Along(c) for c in (width, 2 * width, width))
+            self.along = nn.ModuleList(Along(c, c > width) for c in (width, 2 * width, width))
 
     def forward(
         self,
@@ -177,19 +200,23 @@ class UNet(Embedded):
         maps: torch.Tensor | None = None,
         factors: torch.Tensor | None = None,
         vector: torch.Tensor | None = None,
+        *,
+        place: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """F, same shape as x.
 
         Args:
-            x: (N, C, h, w), or (N, D, C, h, w) where there are frames.
+            x: (N, C, h, w), or (N, D, C, h, w) where there are frames; with `place` (N, C, h, w) in either case.
             t: (N,), about [-2, 2].
             label: int64 (N,), or (N, D): a class for each frame.
             maps: (N, maps, h, w) or (N, D, maps, h, w), or None.
             factors: int64 (N, F), -1 for not given; None for none given.
             vector: float32 (N, V), NaN for not given; None for none given.
+            place: int64 (N,), which frame of its item each picture is, 0 to D - 1: they are handled one by one, without
+                the layers along the axis, which leaves those of the plane as they are used in whole items.
         """
-        lead = x.shape[:-3]
-        embedding = F.silu(self._described(lead, t, label, factors, vector))
+        lead, frames = x.shape[:-3], self.frames if place is None else 1
+        embedding = F.silu(self._described(lead, t, label, factors, vector, place))
         x = x.reshape(-1, *x.shape[-3:])
         if maps is not None:
             maps = maps.reshape(-1, *maps.shape[-3:])
@@ -198,26 +225,26 @@ class UNet(Embedded):
         for block in self.high:
             h = block(h, embedding)
             skips.append(h)
-        h = self._mixed(0, h)
+        h = self._mixed(0, h, frames)
         size = h.shape[-2:]
         h = self.down(h)
         for block in self.low:
             h = block(h, embedding)
         if self.below is None or h.shape[-2] * h.shape[-1] <= ATTENDED:
             h = self.mix(h)
-        h = self._mixed(1, h)
-        h = h if self.below is None else self.below(h, embedding, self.frames)
+        h = self._mixed(1, h, frames)
+        h = h if self.below is None else self.below(h, embedding, frames)
         h = self.last(h, embedding)
         h = self.up(F.interpolate(h, size=size, mode="nearest"))
         for block in self.join:
             h = block(torch.cat([h, skips.pop()], 1), embedding)
-        h = F.silu(self.norm(self._mixed(2, h)))
+        h = F.silu(self.norm(self._mixed(2, h, frames)))
         out = self.exit(h if maps is None else torch.cat([h, maps], 1))
         shaped: torch.Tensor = out.reshape(*lead, *out.shape[1:])
         return shaped
 
-    def _mixed(self, number: int, h: torch.Tensor) -> torch.Tensor:
-        mixed: torch.Tensor = self.along[number](h, self.frames) if self.frames > 1 else h
+    def _mixed(self, number: int, h: torch.Tensor, frames: int) -> torch.Tensor:
+        mixed: torch.Tensor = self.along[number](h, frames) if frames > 1 else h
         return mixed
 
     def _described(
@@ -227,14 +254,18 @@ class UNet(Embedded):
         label: torch.Tensor,
         factors: torch.Tensor | None,
         vector: torch.Tensor | None,
+        place: torch.Tensor | None,
     ) -> torch.Tensor:
         """One embedding for each picture, (N, e) or (N D, e); those of frames tell the place along the axis, too."""
         if self.frames == 1:
             return self.embedding(t, label, factors, vector)
+        where = torch.arange(self.frames, device=t.device) if place is None else place
+        at = self.place(sinusoids((where + 0.5) / self.frames, self.frequencies))
+        if place is not None:
+            single: torch.Tensor = self.embedding(t, label, factors, vector) + at
+            return single
         if label.ndim == 1:
             label = label[:, None].expand(lead)
-        at = (torch.arange(self.frames, device=t.device) + 0.5) / self.frames
-        place = self.place(sinusoids(at, self.frequencies))
         item = self.embedding(t, None, factors, vector)
-        told: torch.Tensor = (item[:, None] + self.label(label) + place).flatten(0, 1)
+        told: torch.Tensor = (item[:, None] + self.label(label) + at).flatten(0, 1)
         return told

@@ -21,12 +21,14 @@ from chambit.generate.codec import Codec
 from chambit.generate.items import Arrays, Examples
 from chambit.generate.networks.embedding import Conditions
 from chambit.generate.objectives.flow import Flow
-from chambit.generate.objectives.objective import Objective
+from chambit.generate.objectives.objective import Draws, Objective
 from chambit.generate.options import Diffusion, Trained
 from chambit.generate.training import conditioning, cost, device, distributed, looking, loop, trained
 from chambit.generate.training.conditioning import Told
 from chambit.generate.training.style import Style
 from chambit.generate.training.style import numbers as style_numbers
+
+FRAMES = 4  # single frames of a step for each item of a batch
 
 
 class Prepared(NamedTuple):
@@ -126,23 +128,51 @@ class Learner:
     def backward(self, step: int, rows: slice) -> torch.Tensor:
         """Gradients of these rows of the step's batch; returns their mean loss."""
         options, latents = self.options, self.ready.latents
+        if self.ready.told.frames and step < options.frames_first * options.steps:
+            return self._of_frames(step, rows)
         generator = torch.Generator().manual_seed(self.seed(f"step {step}"))
         chosen = torch.randint(len(latents), (options.batch,), generator=generator)
         hidden = torch.rand(options.batch, generator=generator) < options.drop
         draws = self.objective.draw(torch.Size((options.batch, *latents.shape[1:])), generator)
         told, places = self._told(step, chosen, hidden)
-        x0, told = latents[chosen][rows].to(self.where), told.at(rows).to(self.where)
-        weight = self.weight
+        return self._loss(latents[chosen], told, places, draws, None, rows)
+
+    def _of_frames(self, step: int, rows: slice) -> torch.Tensor:
+        """The same of single frames of any items: a fraction of the cost, and most of what there is to learn."""
+        options, latents = self.options, self.ready.latents
+        generator = torch.Generator().manual_seed(self.seed(f"frames {step}"))
+        count = FRAMES * options.batch
+        chosen = torch.randint(len(latents), (count,), generator=generator)
+        frame = torch.randint(self.ready.told.frames, (count,), generator=generator)
+        hidden = torch.rand(count, generator=generator) < options.drop
+        draws = self.objective.draw(torch.Size((count, *latents.shape[2:])), generator)
+        told = self.ready.conditions.at(chosen).frame(frame)
+        places, told = told.maps, told.thinned(options.drop, generator)
+        told = told.withheld(hidden, self.ready.told.classes)
+        return self._loss(latents[chosen, frame], told, places, draws, frame, rows)
+
+    def _loss(
+        self,
+        x0: torch.Tensor,
+        told: Conditions,
+        places: torch.Tensor | None,
+        draws: Draws,
+        frame: torch.Tensor | None,
+        rows: slice,
+    ) -> torch.Tensor:
+        """Gradients of these rows of a batch; `places`: masks, told or not; `frame`: which one each picture is."""
+        x0, told, weight = x0[rows].to(self.where), told.at(rows).to(self.where), self.weight
+        more = {} if frame is None else {"place": frame[rows].to(self.where)}
         if places is not None:
             # the finding covers a few per cent of the grid; its blocks count more, which leaves the optimum where it is
             area = places[rows][..., :1, :, :].abs() / self.ready.codec.size
-            weight = weight * (1 + options.focus * area.to(self.where))
+            weight = weight * (1 + self.options.focus * area.to(self.where))
 
         def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             if x.ndim == 4:
                 x = x.to(memory_format=torch.channels_last)
             with device.autocast(self.where):
-                out: torch.Tensor = self.network(x, t, *told)
+                out: torch.Tensor = self.network(x, t, *told, **more)
             return out
 
         loss = self.objective.error(predict, x0, draws.at(rows).to(self.where), weight).mean()
