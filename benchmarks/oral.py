@@ -42,7 +42,7 @@ CHAIN: dict[str, dict[str, Any]] = {
     "layout": {"steps": 2500},
     "sdm": {"steps": 900},
     "compose": {"steps": 1500},
-    "santa": {"steps": 250, "sources": 64},
+    "santa": {"steps": 220, "sources": 64},
     "esrgan": {"steps": 800},
 }
 SEED = 6

@@ -17,7 +17,7 @@ from chambit.generate.staged.composition import Box, Donors
 from chambit.generate.stages import compose
 from stagedcases import StoppedError
 
-SMALL = compose.Options(steps=12, batch=4, pixels=16, width=16, patch=1, ddim=3, checkpoint=4)
+SMALL = compose.Options(steps=12, batch=8, pixels=12, components=8, width=16, ddim=3, checkpoint=4)
 
 # --- parts
 
@@ -32,16 +32,29 @@ def test_the_box_of_a_part_is_a_square_around_its_middle() -> None:
     assert composition.boxed(region) == Box(-1, -1, 3)
 
 
-def test_a_crop_pasted_back_is_the_picture() -> None:
-    picture = np.random.default_rng(0).random((3, 24, 30)).astype(np.float32)
-    region = np.zeros((24, 30), bool)
-    region[0:9, 20:30] = True  # its box stands out over two borders
-    box = composition.boxed(region)
-    made = composition.cut(picture, box, box.side)
+def test_a_part_painted_from_its_own_appearance_and_texture_is_the_part() -> None:
+    layout, _, image = stagedcases.mouth(4, 96)
+    picture, region = image.transpose(2, 0, 1).copy(), layout == 13
+    rest = composition.texture(picture, region, 48)
+    assert rest is not None
+    painted = composition.painted(composition.appearance(picture, region), rest, region)
+    left = np.abs(painted - picture[:, region]).mean()
+    assert left < 0.25 * np.abs(picture[:, region] - picture[:, region].mean(1, keepdims=True)).mean()
     canvas = np.zeros_like(picture)
-    composition.paste(canvas, made, box, region.astype(np.float32))
-    assert np.array_equal(canvas[:, region], picture[:, region])
+    composition.paste(canvas, painted, region, region.astype(np.float32))
+    assert np.allclose(canvas[:, region], np.clip(painted, 0, 1))
     assert not canvas[:, ~region].any()
+    speck = np.zeros_like(region)
+    speck[3, 4] = True
+    assert composition.texture(picture, speck, 8) is None
+
+
+def test_textures_come_back_from_all_their_components() -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 3, 6, 6)).astype(np.float32)
+    basis, scores = composition.textures(rows, 99)
+    assert scores.shape == (9, 8)
+    assert np.allclose(scores.std(0), 1, atol=1e-4)
+    assert np.allclose(basis.drawn(scores), rows, atol=5e-3)
 
 
 def test_the_appearance_of_a_plane_is_its_mean_and_slopes() -> None:
@@ -137,7 +150,8 @@ def test_teeth_change_and_all_else_stays(made: tuple[Store, Examples, str]) -> N
     store, _, weights = made
     given = _given(3)
     out = compose.sample(store, weights, given, [1, 2, 3], SMALL)
-    assert (out["image"].dtype, out["image"].shape) == (np.float32, (3, 48, 48, 3))
+    assert out["image"].dtype == np.float32
+    assert out["image"].shape == (3, 48, 48, 3)
     teeth = given["layout"] >= 10
     assert np.array_equal(out["image"][~teeth], given["image"][~teeth])
     assert np.abs(out["image"] - given["image"])[teeth].mean() > 0.005
@@ -215,3 +229,52 @@ def test_what_cannot_be_composed_is_told(made: tuple[Store, Examples, str], tmp_
     grey = {"layout": examples.layouts[:1], "image": examples.image()[:1, ..., 0]}
     with pytest.raises(InputError, match="trained on 3"):
         compose.sample(store, weights, grey, [1], SMALL)
+
+
+def test_the_weights_name_nobody_and_the_store_does(made: tuple[Store, Examples, str], tmp_path: Path) -> None:
+    store, examples, weights = made
+    names = set(examples.subject())
+    held = store.get(weights)
+    assert not any(name.encode() in held for name in names)
+    here = compose.sample(store, weights, _given(2), [1, 2], SMALL)
+    assert {donor.subject for donors in here["donors"] for donor in donors} <= names
+    elsewhere = Store(tmp_path)
+    assert elsewhere.put(held) == weights
+    there = compose.sample(elsewhere, weights, _given(2), [1, 2], SMALL)
+    assert np.array_equal(there["image"], here["image"])
+    told = {donor.subject: other.subject
+            for donors, others in zip(here["donors"], there["donors"], strict=True)
+            for donor, other in zip(donors, others, strict=True)}  # fmt: skip
+    assert set(told.values()).isdisjoint(names)
+    assert len(set(told.values())) == len(told)  # donors are counted as before
+    order = sorted(told, key=lambda name: int(told[name].split()[1]))
+    assert order != sorted(order)  # nor does a number say where a name stands in the alphabet
+
+
+def test_harmony_brings_a_part_to_the_colour_of_the_image(made: tuple[Store, Examples, str]) -> None:
+    store, _, weights = made
+    given = _given(1)
+    teeth = given["layout"] >= 10
+    given["image"] = given["image"].copy()
+    given["image"][teeth] *= np.array([1.0, 0.8, 0.5], np.float32)  # teeth that no donor has
+    far = [
+        np.abs(
+            compose.sample(store, weights, given, [3], SMALL.model_copy(update={"harmony": harmony}))["image"][teeth]
+            - given["image"][teeth]
+        ).mean()
+        for harmony in (0.0, 0.5, 1.0)
+    ]
+    assert far[0] > far[1] > far[2]
+
+
+def test_donors_are_of_the_same_view(tmp_path: Path) -> None:
+    context, examples = stagedcases.context(tmp_path), stagedcases.examples(tmp_path, 60, 24)
+    views = examples.factor()[:, 0]
+    assert np.bincount(views).min() >= 20
+    weights = compose.train(context, examples, SMALL.model_copy(update={"steps": 2}))
+    given = _given(4, 24) | {"factors": np.array([[0], [1], [0], [1]])}
+    donors = compose.sample(context.store, weights, given, [1, 2, 3, 4], SMALL)["donors"]
+    seen = dict(zip(examples.subject().tolist(), views.tolist(), strict=True))
+    for k, of_image in enumerate(donors):
+        assert of_image
+        assert {seen[donor.subject] for donor in of_image} == {k % 2}

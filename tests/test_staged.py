@@ -20,8 +20,10 @@ from chambit.generate.staged.conditions import Conditions
 from chambit.generate.stages import layout, santa, sdm
 from stagedcases import StoppedError
 
-LAYOUT = layout.Options(steps=12, batch=4, pixels=16, width=16, patch=1, ddim=3, checkpoint=4)
-SDM = sdm.Options(steps=12, batch=4, pixels=16, width=16, patch=1, ddim=3, checkpoint=4)
+LAYOUT = layout.Options(steps=12, batch=8, pixels=16, size=32, components=6, width=16, ddim=3, checkpoint=4)
+SDM = sdm.Options(
+    steps=12, batch=8, rate=3e-3, pixels=16, block=2, keep=2, components=5, width=16, ddim=3, checkpoint=4
+)
 SANTA = santa.Options(steps=12, batch=2, width=8, blocks=1, sources=6, checkpoint=4)
 
 # --- diffusion
@@ -202,7 +204,7 @@ def test_the_chain_fits_and_a_wrong_one_is_refused() -> None:
 def test_layouts_have_known_parts_and_masks_follow_the_finding(made: tuple[Store, Examples, dict[str, str]]) -> None:
     store, examples, weights = made
     drawn = layout.sample(store, weights["layout"], _plan(5), [1, 2, 3, 4, 5], LAYOUT)
-    assert (drawn["layout"].dtype, drawn["layout"].shape) == (np.uint8, (5, 16, 16))
+    assert (drawn["layout"].dtype, drawn["layout"].shape) == (np.uint8, (5, 32, 32))
     assert examples.layouts is not None
     assert set(np.unique(drawn["layout"])) <= set(np.unique(examples.layouts))
     assert [bool(mask.any()) for mask in drawn["mask"]] == [True, False, True, False, True]
@@ -245,8 +247,8 @@ def test_ways_begin_with_noise_and_end_with_what_is_drawn(made: tuple[Store, Exa
     way = sdm.way(store, weights["sdm"], full, [1, 2], SDM, 3)
     assert way.shape == (3, 2, 16, 16, 3)
     assert np.array_equal(way[-1], sdm.sample(store, weights["sdm"], full, [1, 2], SDM)["image"])
-    assert way[0].std() > 1.5 * way[-1].std()
-    assert layout.way(store, weights["layout"], _plan(2), [1, 2], LAYOUT, 2).shape == (2, 2, 16, 16)
+    assert np.abs(way[0] - way[-1]).mean() > np.abs(way[1] - way[-1]).mean() > 0
+    assert layout.way(store, weights["layout"], _plan(2), [1, 2], LAYOUT, 2).shape == (2, 2, 32, 32)
 
 
 def test_a_strange_part_and_missing_layouts_are_told(
@@ -343,6 +345,17 @@ def test_a_translation_goes_to_the_target_and_keeps_what_is_seen(tmp_path: Path)
     way = santa.way(context.store, weights, {"image": pictures[:1]}, [0], options, 2)
     assert np.allclose(way[0], pictures[:1], atol=1e-6)
     assert np.array_equal(way[1][0], drawn[0])
+
+
+def test_translation_looks_at_squares_no_larger_than_the_pictures() -> None:
+    ramp = torch.arange(20.0 * 30).reshape(1, 1, 20, 30).expand(3, -1, -1, -1)
+    squares = santa._patches(ramp, 50, 8, torch.Generator().manual_seed(0))
+    assert squares.shape == (50, 1, 8, 8)
+    assert bool((squares[:, 0, 1:] - squares[:, 0, :-1] == 30).all())
+    places = squares[:, 0, 0, 0]
+    assert (places % 30).max() <= 22  # none stands out
+    assert len(places.unique()) > 30
+    assert santa._patches(ramp, 2, 64, torch.Generator().manual_seed(0)).shape == (2, 1, 20, 30)
 
 
 def test_a_translation_needs_something_to_translate(tmp_path: Path) -> None:

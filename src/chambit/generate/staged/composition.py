@@ -1,20 +1,20 @@
 """Divide and conquer: parts of an image made one by one, each after one real subject, and put together.
 
-Here are the crops, the appearance of a part, the choice of donors and the joining; `stages.compose` trains and draws.
+Here are the appearance of a part, its texture, the choice of donors and the joining; `stages.compose` trains and draws.
 No subject gives more than a bounded share of an image, by construction: `choose` passes over whoever would.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy import ndimage
 
-from chambit.generate.staged import parts
+from chambit.generate.staged import outlines, parts, surfaces
 
 MARGIN = 0.35  # of a part's longer side, on each side of it: what is seen of its surroundings
 FEATHER = 0.06  # of a crop's side: how far the made part fades into the image
 LEAST = 12  # pixels: a smaller part is left as it is in the image
+ROWS = 1500  # textures that components are taken from: of more, equally spaced ones
 FEW = 4  # donors of a part's own kind below which parts of the nearest kinds are taken too
 
 
@@ -26,13 +26,6 @@ class Box(NamedTuple):
     side: int
 
 
-class Crop(NamedTuple):
-    """What a part is made from: share of the part (1, c, c), and the picture (C, c, c), both in [0, 1]."""
-
-    mask: np.ndarray
-    picture: np.ndarray
-
-
 def boxed(region: np.ndarray) -> Box:
     """The square around a region bool (H, W) that is not empty, with `MARGIN`."""
     rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
@@ -40,32 +33,6 @@ def boxed(region: np.ndarray) -> Box:
     side = int(longer + 2 * max(1, round(MARGIN * longer)))
     top, left = ((int(at[0]) + int(at[-1]) + 1 - side) // 2 for at in (rows, columns))
     return Box(top, left, side)
-
-
-def cut(planes: np.ndarray, box: Box, pixels: int) -> np.ndarray:
-    """The box of planes float32 (C, H, W) as (C, pixels, pixels); the border is repeated where it stands out."""
-    height, width = planes.shape[1:]
-    rows = np.clip(np.arange(box.top, box.top + box.side), 0, height - 1)
-    columns = np.clip(np.arange(box.left, box.left + box.side), 0, width - 1)
-    square = torch.from_numpy(np.ascontiguousarray(planes[:, rows[:, None], columns]))
-    made: np.ndarray = parts.resized(square[None].float(), (pixels, pixels))[0].numpy()
-    return made
-
-
-def crop(picture: np.ndarray, region: np.ndarray, pixels: int) -> Crop:
-    """A part of a picture float32 (C, H, W): its region bool (H, W) and what is around it, at one size."""
-    box = boxed(region)
-    return Crop(cut(region[None].astype(np.float32), box, pixels), cut(picture, box, pixels))
-
-
-def surroundings(mask: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
-    """What a part's network is told, (N, 1 + C, c, c): its mask, and the picture where the part is not.
-
-    Args:
-        mask: (N, 1, c, c) in [0, 1].
-        picture: (N, C, c, c) in [0, 1].
-    """
-    return torch.cat([mask, (picture - 0.5) * (1 - mask)], 1)
 
 
 def appearance(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -78,13 +45,68 @@ def appearance(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
         picture: float32 (C, H, W) in [0, 1].
         region: bool (H, W), not empty.
     """
-    rows, columns = np.nonzero(region)
-    half = max(np.ptp(rows), np.ptp(columns)) / 2 or 1.0
-    at = np.stack([np.ones(len(rows)), (rows - rows.mean()) / half, (columns - columns.mean()) / half], 1)
-    values = picture[:, rows, columns].T.astype(np.float64)
+    at, values = _coordinates(region), picture[:, region].T.astype(np.float64)
     fitted, *_ = np.linalg.lstsq(at, values, rcond=None)
     left = (values - at @ fitted).mean(1).std()
     return np.concatenate([fitted.ravel(), [left]]).astype(np.float32)
+
+
+def plane(look: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The mean and slopes of an appearance at the pixels of a region: float32 (C, pixels)."""
+    values: np.ndarray = _coordinates(region) @ look[:-1].reshape(3, -1)
+    return values.T.astype(np.float32)
+
+
+def texture(picture: np.ndarray, region: np.ndarray, side: int) -> np.ndarray | None:
+    """What an appearance leaves of a part, in the frame of its box: float32 (C, side, side); None where too small."""
+    rest = np.zeros_like(picture)
+    rest[:, region] = picture[:, region] - plane(appearance(picture, region), region)
+    rows, columns = np.nonzero(region)
+    return surfaces.sampled(rest, rows, columns, _tight(region), side)
+
+
+def painted(look: np.ndarray, rest: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The pixels of a part that has this appearance and this texture (C, side, side): float32 (C, pixels)."""
+    laid = surfaces.laid(np.ascontiguousarray(rest, np.float32), _tight(region), region.shape).numpy()
+    made: np.ndarray = plane(look, region) + laid[:, region]
+    return made
+
+
+def _coordinates(region: np.ndarray) -> np.ndarray:
+    """One, and the place from top to bottom and from left to right of each pixel of a region: float64 (pixels, 3)."""
+    rows, columns = np.nonzero(region)
+    half = max(np.ptp(rows), np.ptp(columns)) / 2 or 1.0
+    return np.stack([np.ones(len(rows)), (rows - rows.mean()) / half, (columns - columns.mean()) / half], 1)
+
+
+def _tight(region: np.ndarray) -> tuple[float, float, float, float]:
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    return float(rows[0]), float(columns[0]), float(np.ptp(rows) + 1), float(np.ptp(columns) + 1)
+
+
+class Textures(NamedTuple):
+    """What textures are written in: mean (C, side, side), basis (S, C, side, side), spread of the scores (S,)."""
+
+    mean: np.ndarray
+    basis: np.ndarray
+    spread: np.ndarray
+
+    def drawn(self, scores: np.ndarray) -> np.ndarray:
+        """Textures float32 (N, C, side, side) of scores (N, S) of unit variance."""
+        made: np.ndarray = self.mean + np.tensordot(scores * self.spread, self.basis.astype(np.float32), 1)
+        return made.astype(np.float32)
+
+
+def textures(rows: np.ndarray, count: int) -> tuple[Textures, np.ndarray]:
+    """Principal components of textures float32 (N, C, side, side), and their scores, float32 (N, S)."""
+    few = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS)).astype(int)]
+    known = np.ones((len(few), 1), bool)
+    mean, basis, _ = outlines.components(few[:, None], known, max(1, min(count, len(few) - 1)))
+    mean, basis = mean[0], basis[:, 0]
+    scores = (rows - mean).reshape(len(rows), -1) @ basis.reshape(len(basis), -1).T
+    spread = scores.std(0).clip(1e-4)
+    kept = Textures(mean.astype(np.float32), basis.astype(np.float16), spread.astype(np.float32))
+    return kept, (scores / spread).astype(np.float32)
 
 
 class Donors(NamedTuple):
@@ -156,21 +178,19 @@ def _alike(donors: Donors, value: int) -> np.ndarray:
 
 
 def feathered(region: np.ndarray, box: Box) -> np.ndarray:
-    """How much of the made part shows at each pixel, float32 (H, W) in [0, 1]: 0 outside of the region."""
+    """How much of the made part shows at each pixel, float32 (H, W) in [0, 1]: 0 outside of the region.
+
+    Pixels at the edge keep the image's mixture of both sides: a part laid over them would have stairs.
+    """
     inside = ndimage.distance_transform_edt(region)
-    shown: np.ndarray = np.clip(inside / max(1.0, FEATHER * box.side), 0, 1).astype(np.float32)
+    shown: np.ndarray = np.clip((inside - 1) / max(1.0, FEATHER * box.side), 0, 1).astype(np.float32)
     return shown
 
 
-def paste(image: np.ndarray, made: np.ndarray, box: Box, shown: np.ndarray) -> None:
-    """Lay a made crop (C, c, c) over an image float32 (C, H, W), in place, as much as `shown` (H, W) says."""
-    height, width = image.shape[1:]
-    square = parts.resized(torch.from_numpy(made)[None], (box.side, box.side))[0].numpy()
-    rows = slice(max(0, box.top), min(height, box.top + box.side))
-    columns = slice(max(0, box.left), min(width, box.left + box.side))
-    piece = square[:, rows.start - box.top : rows.stop - box.top, columns.start - box.left : columns.stop - box.left]
-    alpha = shown[rows, columns]
-    image[:, rows, columns] = (1 - alpha) * image[:, rows, columns] + alpha * piece
+def paste(image: np.ndarray, made: np.ndarray, region: np.ndarray, shown: np.ndarray) -> None:
+    """Lay a part's pixels (C, pixels) over an image float32 (C, H, W), in place, as much as `shown` (H, W) says."""
+    alpha = shown[region]
+    image[:, region] = (1 - alpha) * image[:, region] + alpha * np.clip(made, 0, 1)
 
 
 def regions(layout: np.ndarray) -> dict[int, np.ndarray]:

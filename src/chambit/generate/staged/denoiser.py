@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from chambit.generate.networks.perceptron import Perceptron
+
 GROUPS = 8
 
 
@@ -105,12 +107,13 @@ class Denoiser(nn.Module):
 
     Args:
         channels: of x and of the answer.
-        maps: channels of the spatial condition, at the size of x; 0 for none.
+        maps: channels of the spatial condition; 0 for none.
         levels, numbers: see `Embedding`.
         width: channels at the patches' grid; twice that at half and a quarter of it. A multiple of 8.
         patch: side of a patch in pixels.
         depth: residual blocks at each resolution, on each way.
         spade: whether the maps modulate the norms, too.
+        finer: how many times finer than x the maps are.
     """
 
     def __init__(
@@ -123,12 +126,13 @@ class Denoiser(nn.Module):
         patch: int,
         depth: int,
         spade: bool = False,
+        finer: int = 1,
     ) -> None:
         super().__init__()
         e = 4 * width
         self.embedding = Embedding(levels, numbers, e)
         self.enter = nn.Conv2d(channels, width, patch, stride=patch)
-        self.maps = nn.Conv2d(maps, width, patch, stride=patch) if maps else None
+        self.maps = nn.Conv2d(maps, width, patch * finer, stride=patch * finer) if maps else None
         self.spade = spade and maps > 0
         read = width if self.spade else 0
         widths = (width, 2 * width, 2 * width)
@@ -185,3 +189,59 @@ def built(shape: dict[str, Any], seed: int) -> Denoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Denoiser(**shape)
+
+
+class Scores(nn.Module):
+    """A perceptron on numbers without places, called as a `Denoiser` is: x is (N, channels, 1, 1).
+
+    Args:
+        channels: how many numbers.
+        levels: classes, then levels of each factor, see `Embedding`.
+        numbers: how many numbers are told of each item, each with whether it is known.
+        width, depth: see `chambit.generate.networks.perceptron.Perceptron`.
+    """
+
+    def __init__(self, channels: int, levels: Sequence[int], numbers: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.told = numbers
+        self.network = Perceptron(channels, levels[0], 0, width, depth, factors=tuple(levels[1:]), numbers=numbers)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        levels: torch.Tensor,
+        numbers: torch.Tensor,
+        maps: torch.Tensor | None,
+    ) -> torch.Tensor:
+        vector = numbers[:, : self.told].masked_fill(numbers[:, self.told :] == 0, math.nan) if self.told else None
+        out: torch.Tensor = self.network(x, t, levels[:, 0], None, levels[:, 1:], vector)
+        return out
+
+
+def perceptron(shape: dict[str, Any], seed: int) -> Scores:
+    """A perceptron of `shape` (the arguments above, JSON values) with first weights from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Scores(**shape)
+
+
+class Both(nn.Module):
+    """Two networks that are trained together: of the numbers of an item, and of its places."""
+
+    scores: Scores
+    places: Denoiser
+
+    def __init__(self, scores: Scores, places: Denoiser) -> None:
+        super().__init__()
+        self.scores, self.places = scores, places
+
+    def forward(self, *given: torch.Tensor | None) -> torch.Tensor:
+        """Of the places; the numbers are asked of `scores`."""
+        out: torch.Tensor = self.places(*given)
+        return out
+
+
+def both(shape: dict[str, Any], seed: int) -> Both:
+    """Both networks, of `shape["scores"]` and `shape["places"]`, with first weights from `seed`."""
+    return Both(perceptron(shape["scores"], seed), built(shape["places"], seed))

@@ -1,6 +1,6 @@
 """A trained denoiser and how items are drawn from it: each is a function of its own inputs and seed only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,11 +77,13 @@ class Model(NamedTuple):
         }
 
 
-def loaded(store: Store, weights: str) -> tuple[Model, kept.Kept]:
-    """The model under this digest, and all that was kept with it."""
+def loaded(
+    store: Store, weights: str, build: Callable[[dict[str, Any], int], nn.Module] = built
+) -> tuple[Model, kept.Kept]:
+    """The model under this digest, its network built by `build`, and all that was kept with it."""
     whole = kept.get(store, weights)
     record = whole.record
-    network = built(record["shape"], 0)
+    network = build(record["shape"], 0)
     network.load_state_dict(whole.network)
     place = choose()
     network = kept.placed(network.eval(), place)
@@ -112,7 +114,7 @@ class Asked(NamedTuple):
 
 @torch.no_grad()
 def draw(
-    model: Model, asked: Asked, steps: int, guidance: float, looks: Sequence[int] = ()
+    model: Model, asked: Asked, steps: int, guidance: float, looks: Sequence[int] = (), calm: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw items.
 
@@ -122,6 +124,7 @@ def draw(
         steps: evaluations of the sampler.
         guidance: 1 is none; above 1 the item follows its conditions and maps more closely.
         looks: see `diffusion.ddim`.
+        calm: factor of the first noise; below 1 items are nearer to what is likeliest, and vary less.
 
     Returns:
         float32 (N, C, h, w), and the ways, float32 (looks, N, C, h, w).
@@ -132,7 +135,7 @@ def draw(
     for first in range(0, count, GROUP):
         rows = list(range(first, min(first + GROUP, count)))
         group = asked.group(rows + [rows[-1]] * (GROUP - len(rows)))
-        items, way = _group(model, group, steps, guidance, looks)
+        items, way = _group(model, group, steps, guidance, looks, calm)
         made[rows] = items[: len(rows)]
         for look, at in enumerate(way):
             ways[look, rows] = at[: len(rows)]
@@ -140,10 +143,10 @@ def draw(
 
 
 def _group(
-    model: Model, asked: Asked, steps: int, guidance: float, looks: Sequence[int]
+    model: Model, asked: Asked, steps: int, guidance: float, looks: Sequence[int], calm: float
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     place = model.place
-    noise = torch.stack([_noise(seed, (model.channels, *model.size)) for seed in asked.seeds]).to(place)
+    noise = torch.stack([_noise(seed, (model.channels, *model.size)) for seed in asked.seeds]).to(place) * calm
     levels, numbers = asked.levels.to(place), asked.numbers.to(place)
     maps = None if asked.maps is None else shares(asked.maps).to(place)
     free = tuple(part.to(place) for part in model.conditions.unknown(len(asked.seeds)))
@@ -165,7 +168,7 @@ def _group(
 
 
 def hidden(
-    model: Model,
+    conditions: Conditions,
     levels: torch.Tensor,
     numbers: torch.Tensor,
     maps: torch.Tensor | None,
@@ -174,7 +177,7 @@ def hidden(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Conditions of a batch with those of a share of its items hidden, for guidance."""
     drop = torch.rand(len(levels), generator=generator) < share
-    free_levels, free_numbers = model.conditions.unknown(len(levels))
+    free_levels, free_numbers = conditions.unknown(len(levels))
     levels = torch.where(drop[:, None], free_levels, levels)
     numbers = torch.where(drop[:, None], free_numbers, numbers)
     return levels, numbers, None if maps is None else maps * (~drop)[:, None, None, None]

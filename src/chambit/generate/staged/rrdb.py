@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 SCALING = 0.2
-TILE, OVERLAP = 48, 16
+TILE, OVERLAP = 128, 16
+EVEN = 16  # sides of tiles are multiples of this: a picture smaller than a tile is one tile
 ROUNDS = 3  # of back-projection
 
 
@@ -94,22 +95,23 @@ def enlarged(network: Enlarger, image: torch.Tensor, consistent: bool) -> np.nda
     """One picture (C, h, w) enlarged, float32 (C, scale * h, scale * w) in [0, 1].
 
     Args:
-        network: what enlarges; all tiles have one shape, so rounding does not depend on the picture's size.
+        network: what enlarges.
         image: in [0, 1], on the network's device.
         consistent: whether the result, averaged down again, shall be the input: what was left over is added back
             (Irani and Peleg 1991, doi:10.1016/1049-9652(91)90045-L), so nothing larger than a pixel of the input can
             be invented.
     """
     scale, (_, height, width) = network.scale, image.shape
-    padded = F.pad(image[None], (0, max(0, TILE - width), 0, max(0, TILE - height)), mode="replicate")
+    tile = min(TILE, -(-max(height, width) // EVEN) * EVEN)
+    padded = F.pad(image[None], (0, max(0, tile - width), 0, max(0, tile - height)), mode="replicate")
     total = torch.zeros(1, image.shape[0], *(scale * side for side in padded.shape[2:]), device=image.device)
     weights = torch.zeros(1, 1, *total.shape[2:], device=image.device)
-    window = _window(scale * TILE, scale * OVERLAP, image.device)
-    for top in _starts(padded.shape[2]):
-        for left in _starts(padded.shape[3]):
+    window = _window(scale * tile, scale * min(OVERLAP, tile), image.device)
+    for top in _starts(padded.shape[2], tile):
+        for left in _starts(padded.shape[3], tile):
             with torch.autocast(image.device.type, torch.bfloat16):
-                made = network(padded[:, :, top : top + TILE, left : left + TILE])
-            rows, columns = (slice(scale * at, scale * (at + TILE)) for at in (top, left))
+                made = network(padded[:, :, top : top + tile, left : left + tile])
+            rows, columns = (slice(scale * at, scale * (at + tile)) for at in (top, left))
             total[:, :, rows, columns] += made.float() * window
             weights[:, :, rows, columns] += window
     whole = (total / weights)[:, :, : scale * height, : scale * width].clamp(0, 1)
@@ -128,9 +130,9 @@ def projected(large: torch.Tensor, small: torch.Tensor, scale: int) -> torch.Ten
     return large
 
 
-def _starts(side: int) -> list[int]:
+def _starts(side: int, tile: int) -> list[int]:
     """Where tiles begin so that neighbours overlap by at least `OVERLAP` and the last ends with the picture."""
-    return [*range(0, side - TILE, TILE - OVERLAP), side - TILE]
+    return [*range(0, side - tile, tile - OVERLAP), side - tile] if side > tile else [0]
 
 
 def _window(side: int, overlap: int, place: torch.device) -> torch.Tensor:

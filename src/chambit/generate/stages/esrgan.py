@@ -46,7 +46,7 @@ class Options(Frozen):
     warm: float = Field(0.5, ge=0, le=1)
     adversarial: float = Field(0.005, ge=0)
     features: float = Field(0.02, ge=0)
-    blur: float = Field(0.4, ge=0)
+    blur: float = Field(0.6, ge=0)
     noise: float = Field(0.01, ge=0)
     jpeg: int = Field(75, ge=10, le=100)
     consistent: bool = True

@@ -17,26 +17,30 @@ from chambit.core.store import Store
 from chambit.generate.items import Arrays, Examples, Ports
 
 if TYPE_CHECKING:
+    import torch
+
     from chambit.generate.staged.translator import Translator
 
-version = "1"
+version = "2"
 GROUP = 8  # pictures are translated in groups of exactly so many, see `staged.drawing.GROUP`
 
 
 class Options(Frozen):
     """What changes the result.
 
-    steps, batch, rate: of training; width, blocks: of the network; path: weight of the path's length; identity: weight
-    of leaving real images as they are; sources: pictures drawn from the stages before; checkpoint: steps between two.
+    steps, batch, rate: of training; patch: side of the squares that are compared, larger ones cost more; width, blocks:
+    of the network; path: weight of the path's length; identity: weight of leaving real images as they are; sources:
+    pictures drawn from the stages before; checkpoint: steps between two.
     """
 
     steps: int = Field(1500, ge=1)
-    batch: int = Field(4, ge=2)
-    rate: float = Field(1e-3, gt=0)
+    batch: int = Field(6, ge=2)
+    rate: float = Field(4e-4, gt=0)
+    patch: int = Field(64, ge=16, multiple_of=4)
     width: int = Field(32, ge=8, multiple_of=8)
     blocks: int = Field(4, ge=1, le=12)
     path: float = Field(0.1, ge=0)
-    identity: float = Field(1.0, ge=0)
+    identity: float = Field(0.2, ge=0)
     sources: int = Field(256, ge=2)
     checkpoint: int = Field(100, ge=1)
 
@@ -84,8 +88,7 @@ def train(context: Context, examples: Examples, options: Options, watch: Any = N
     made: dict[str, torch.Tensor] = {}
 
     def translate(step: int, generator: torch.Generator) -> torch.Tensor:
-        x = source[training.chosen(len(source), options.batch, generator)].to(place)
-        y = real[training.chosen(len(real), options.batch, generator)].to(place)
+        x, y = (_patches(whole, options.batch, options.patch, generator).to(place) for whole in (source, real))
         made["false"], made["true"] = network(x, torch.ones(len(x), device=place)), y
         loss = critic.least_squares(judge(made["false"])[-1], real=True)
         if options.path:
@@ -148,6 +151,23 @@ def way(store: Store, weights: str, given: Arrays, seeds: Sequence[int], options
 
     network, images = _network(store, weights), parts.planes(given["image"])
     return np.stack([_translated(network, images, t) for t in np.linspace(0, 1, looks).tolist()])
+
+
+def _patches(images: "torch.Tensor", count: int, side: int, generator: "torch.Generator") -> "torch.Tensor":
+    """Squares at random places of random pictures, (count, C, side, side), smaller where the pictures are."""
+    import torch
+
+    from chambit.generate.staged import training
+
+    made = []
+    high, wide = (min(side, length) for length in images.shape[-2:])
+    for row in training.chosen(len(images), count, generator).tolist():
+        top, left = (
+            int(torch.randint(length - part + 1, (1,), generator=generator))
+            for length, part in zip(images.shape[-2:], (high, wide), strict=True)
+        )
+        made.append(images[row, :, top : top + high, left : left + wide])
+    return torch.stack(made)
 
 
 def _even(height: int, width: int) -> tuple[int, int]:

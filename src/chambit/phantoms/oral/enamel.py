@@ -74,6 +74,8 @@ def fill(colour: Floats, spot: Spot, drawn: Blot) -> Floats:
         grain = 1 + 0.25 * (drawn.inside - 0.5)
         painted = mix(colour, rgb(*AMALGAM) * grain[:, None], drawn.share)
         return mix(painted, (0.07, 0.065, 0.06), 0.5 * margin)
+    if not len(colour):  # a filling of which no pixel is seen has no tooth around it
+        return colour
     off = 0.90 + 0.16 * (spot.key % 101) / 101
     painted = mix(colour, np.minimum(colour.mean(axis=0) * np.float32(off), 1), 0.85 * drawn.share)
     return mix(painted, (0.30, 0.19, 0.09), 0.28 * margin)
