@@ -28,7 +28,7 @@ def step(study: Study, axis: str, made: Made) -> Step:
     """Put the training rows in the order of items, and say what they are: classes, shares, form, levels."""
     inputs = {
         "train": made["split"]["train"],
-        "masks": made["masks"]["train"],
+        "masks": made["masks"][masking.FINDING.format("train")],
         "layouts": made["masks"][masking.LAYOUT.format("train")],
     }
     wanted = study.recipe.conditions

@@ -21,13 +21,15 @@ from chambit.pipeline.plan import Made
 PARTS = ("train", "holdout", "auxiliary", "test")
 LAYOUT = "layout of {}"
 """The output of the step that has the layouts of a part, as that of its masks is called like the part."""
+FINDING = "finding of {}"
+"""The masks of the finding, which generators are told; measures have them too, unless a study says parts."""
 
 
 def step(seed: int, root: Path, made: Made, parts_from: int = 0) -> Step:
     """Read what the labels of each part name, relative to `root`; a part without any has the output None.
 
-    With `parts_from` above 0 the masks are not those of the finding: what has this index or a higher one in the layout
-    is in the mask.
+    With `parts_from` above 0 the masks of the measures are not those of the finding: what has this index or a higher
+    one in the layout is in the mask. Generators are told the finding all the same.
     """
     inputs = {part: made["split"][part] for part in PARTS}
 
@@ -36,7 +38,8 @@ def step(seed: int, root: Path, made: Made, parts_from: int = 0) -> Step:
         tasks, sizes = {}, {}
         for part, key in inputs.items():
             images = ImageSet.load(context.store, key)
-            for output, column in ((part, "layout" if parts_from else "mask"), (LAYOUT.format(part), "layout")):
+            read = [(FINDING.format(part), "mask"), (LAYOUT.format(part), "layout")]
+            for output, column in [*read, (part, "layout")] if parts_from else read:
                 if column not in images.table.columns or not any(images.table[column].to_list()):
                     continue
                 keys[output] = []
@@ -49,11 +52,13 @@ def step(seed: int, root: Path, made: Made, parts_from: int = 0) -> Step:
                     sizes[f"{output}/{name}"] = len(named)
                     keys[output].append(f"{output}/{name}")
         done = context.map(_read, tasks, unit="images", sizes=sizes)
-        outputs = [*PARTS, *(LAYOUT.format(part) for part in PARTS)]
+        if not parts_from:
+            keys |= {part: keys[FINDING.format(part)] for part in PARTS if FINDING.format(part) in keys}
+        outputs = [*PARTS, *(kind.format(part) for kind in (LAYOUT, FINDING) for part in PARTS)]
         blobs = {output: [done[key] for key in keys[output]] if output in keys else None for output in outputs}
         return {output: context.store.put_json(blobs[output]) for output in outputs}
 
-    return Step("masks", "4", {"parts from": parts_from}, inputs, run, seed)
+    return Step("masks", "5", {"parts from": parts_from}, inputs, run, seed)
 
 
 def load(store: Store, key: str) -> np.ndarray | None:

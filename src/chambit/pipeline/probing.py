@@ -80,7 +80,7 @@ def _near_duplicates(study: Study, policy: Policy, count: int, made: Made) -> St
         "weights": made[_stage(study).step]["weights"],
         "about": made["items"]["about"],
         "train": made["split"]["train"],
-        "masks": made["masks"]["train"],
+        "masks": made["masks"][masking.FINDING.format("train")],
     }
 
     def run(context: Context) -> Outputs:
@@ -148,7 +148,7 @@ def _probes(study: Study, made: Made) -> Step:
     stage = _stage(study).module
     inputs = {"weights": made[_stage(study).step]["weights"], "about": made["items"]["about"]}
     inputs |= {role: made["split"][role] for role in ROLES}
-    inputs |= {f"masks of {role}": made["masks"][role] for role in ROLES}
+    inputs |= {f"masks of {role}": made["masks"][masking.FINDING.format(role)] for role in ROLES}
 
     def run(context: Context) -> Outputs:
         sets = {role: ImageSet.load(context.store, inputs[role]) for role in ROLES}
