@@ -9,7 +9,7 @@ import torch
 from chambit.generate.codec.dct import BlockDCT
 from chambit.generate.networks.embedding import Conditions
 from chambit.generate.networks.perceptron import Perceptron
-from chambit.generate.networks.unet import Along, UNet, attended, zeroed
+from chambit.generate.networks.unet import FEW, Along, UNet, attended, zeroed
 from chambit.generate.objectives import adversarial, edm, objective
 from chambit.generate.objectives.ddpm import Ddpm
 from chambit.generate.objectives.edm import Edm
@@ -201,6 +201,47 @@ def test_the_layers_along_the_axis_begin_as_nothing() -> None:
     assert torch.allclose(out[3:], other[3:], atol=1e-5)  # but not in another item
 
 
+def test_without_attention_a_frame_hears_its_neighbours_alone() -> None:
+    x = torch.randn(6, 16, 3, 3)
+    changed = torch.cat([x[:1].flip(1), x[1:]])
+    for attends, heard in ((False, [True, True, False, False, False, False]), (True, [True] * 6)):
+        layer = _awake(Along(16, attends))
+        away = (layer(x, 6) - layer(changed, 6)).abs().amax((1, 2, 3))
+        assert away.gt(1e-4).tolist() == heard
+
+
+@pytest.mark.parametrize("positions", [1, 12, FEW, FEW + 1])
+def test_two_products_are_the_fused_kernel(positions: int) -> None:
+    q, k, v = torch.randn(3, 5, 4, positions, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert torch.allclose(attended(q, k, v), fused, atol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_a_single_frame_is_what_it_is_in_an_item_whose_frames_are_apart(levels: int) -> None:
+    network = _awake(UNet(4, 2, 3, 16, 1, levels=levels, factors=(2,), numbers=1, frames=5))
+    for layer in (part for part in network.modules() if isinstance(part, Along)):
+        for last in (layer.three, *([layer.out] if layer.attends else [])):
+            zeroed(last)
+    x, maps, t = torch.randn(2, 5, 4, 6, 6), torch.randn(2, 5, 3, 6, 6), torch.tensor([0.3, 0.8])
+    told = Conditions(torch.tensor([[0, 0, 1, 1, 1], [1] * 5]), maps, torch.tensor([[0], [1]]), torch.randn(2, 1))
+    whole, place = network(x, t, *told), torch.tensor([3, 0])
+    rows = torch.arange(2)
+    single = network(x[rows, place], t, *told.frame(place), place=place)
+    assert torch.allclose(single, whole[rows, place], atol=1e-4)
+    elsewhere = network(x[rows, place], t, *told.frame(place), place=(place + 1) % 5)
+    assert not torch.allclose(single, elsewhere, atol=1e-3)
+
+
+def test_single_frames_teach_the_plane_alone() -> None:
+    network = _awake(UNet(4, 2, 0, 16, 1, levels=3, frames=5))
+    out = network(torch.randn(2, 4, 6, 6), torch.tensor([0.3, 0.8]), torch.tensor([0, 1]), place=torch.tensor([0, 4]))
+    torch.autograd.backward(out.square().mean())
+    untaught = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    assert untaught == {name for name, _ in network.named_parameters() if "along." in name}
+    assert untaught
+
+
 def test_a_class_for_each_frame_is_heard_in_its_frame_first() -> None:
     network = _awake(UNet(4, 2, 0, 16, 1, frames=5))
     for layer in network.along:  # without them frames are apart
@@ -213,25 +254,6 @@ def test_a_class_for_each_frame_is_heard_in_its_frame_first() -> None:
     assert (out - other).abs().amax((0, 2, 3, 4)).gt(1e-4).tolist() == [False, True, False, False, False]
     whole = torch.tensor([1])
     assert torch.allclose(network(x, t, whole), network(x, t, whole[:, None].expand(1, 5)), atol=1e-6)
-
-
-def test_a_frame_by_itself_is_seen_as_in_an_item_without_the_layers_along_the_axis() -> None:
-    network = _awake(UNet(4, 2, 0, 16, 1, levels=3, frames=3, numbers=1))
-    for layer in (*network.along, network.below.along):
-        for part in [layer.three, *([layer.out] if layer.attends else [])]:
-            zeroed(part)
-    x, t = torch.randn(2, 3, 4, 8, 8), torch.tensor([0.3, 0.8])
-    label, vector = torch.tensor([[0, 0, 1], [1, 1, 0]]), torch.tensor([[0.5], [-1.0]])
-    whole = network(x, t, label, None, None, vector)
-    place = torch.tensor([2, 0])
-    every = torch.arange(2)
-    single = network(x[every, place], t, label[every, place], None, None, vector, place=place)
-    assert torch.allclose(single, whole[every, place], atol=1e-5)
-
-
-def test_attention_of_few_positions_is_that_of_many() -> None:
-    q, k, v = torch.randn(3, 2, 4, 9, 8).unbind(0)
-    assert torch.allclose(attended(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v), atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 3])
