@@ -18,6 +18,7 @@ from chambit.core.store import Store
 from chambit.core.study import Study
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
+from chambit.measure.utility import resolution
 from chambit.pipeline import chain, cohort
 from chambit.pipeline.plan import Made, Planned
 
@@ -94,10 +95,8 @@ def reduced(images: ImageSet, size: tuple[int, ...]) -> ImageSet | None:
 
 
 def averaged(pixels: np.ndarray, scale: int) -> np.ndarray:
-    """Means over squares of scale x scale pixels, (N, H, W[, 3]) to (N, H / scale, W / scale[, 3])."""
-    count, height, width = pixels.shape[:3]
-    cut = pixels.reshape(count, height // scale, scale, width // scale, scale, *pixels.shape[3:])
-    return np.asarray(np.rint(cut.mean((2, 4))), pixels.dtype)
+    """As `resolution.averaged` of each image, rounded: (N, H, W[, 3]) to (N, H / scale, W / scale[, 3])."""
+    return np.stack([np.rint(resolution.averaged(image, scale)) for image in pixels]).astype(pixels.dtype)
 
 
 def _one_each(images: ImageSet, seed: int) -> ImageSet:

@@ -93,9 +93,8 @@ def margins(images: np.ndarray, template: np.ndarray, options: Options) -> np.nd
     def tried(boxes: np.ndarray) -> None:
         found = _whitened(_cut(images, boxes)) @ wanted
         left = 1 - np.maximum(boxes[:, 0] + boxes[:, 1], boxes[:, 2] + boxes[:, 3])
-        better = (found > score + 1e-6) & (
-            left >= LEFT - 1e-9
-        )  # of two boxes as good the one sought first, the wider, stands
+        # of two boxes as good the one sought first, the wider, stands
+        better = (found > score + 1e-6) & (left >= LEFT - 1e-9)
         best[better], score[better] = boxes[better], found[better]
 
     # first by what a wider field of view does: more below, and as much more at both sides

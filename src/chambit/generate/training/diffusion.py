@@ -112,7 +112,7 @@ class Learner:
     """One step of training a diffusion network (`chambit.generate.training.loop.Learner`)."""
 
     def __init__(
-        self, network: Any, ready: Prepared, options: Trained, objective: Objective, seed: Callable[[str], int]
+        self, network: Any, ready: Prepared, options: Diffusion, objective: Objective, seed: Callable[[str], int]
     ) -> None:
         self.where = device.choose()
         self.network, self.ready, self.options, self.objective, self.seed = (
