@@ -294,10 +294,10 @@ def test_options_and_ports_load_no_torch() -> None:
     assert said.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("kind", ["colour", "time"])
-def test_a_plan_knows_what_the_training_turns_out_to_be(kind: str, context: Context) -> None:
+@pytest.mark.parametrize(("kind", "first"), [("colour", 0.0), ("time", 0.0), ("time", 0.5)])
+def test_a_plan_knows_what_the_training_turns_out_to_be(kind: str, first: float, context: Context) -> None:
     form = FORMS[kind]
-    options = flow.Options.model_validate(TINY | {"steps": 1, "heun": 2})
+    options = flow.Options.model_validate(TINY | {"steps": 1, "heun": 2, "frames_first": first})
     weights = flow.train(context, _examples(context, form), options)
     facts = flow.facts(context.store, weights)
     planned = planner.plan(form, options, 2, masks=True, factors=(2,), numbers=1, peak=100.0)
@@ -305,6 +305,16 @@ def test_a_plan_knows_what_the_training_turns_out_to_be(kind: str, context: Cont
     assert planned.gflop_per_step == pytest.approx(facts["gflop_per_step"])
     assert planned.minutes == pytest.approx(1 / planned.steps_per_second / 60)
     assert planned.warnings == ()
+
+
+def test_a_plan_of_single_frames_first_counts_them_as_what_they_are() -> None:
+    form = Form(64, 64, length=12, axis="time")
+    whole, first, half = (
+        planner.plan(form, flow.Options(frames_first=share), 2, peak=1000.0).gflop_per_step for share in (0, 0.99, 0.495)
+    )
+    # four frames for twelve, and those without the layers along the axis
+    assert first < whole * (0.01 + 0.99 * 4 / 12)
+    assert half == pytest.approx((whole + first) / 2)
 
 
 def test_a_plan_grows_with_what_is_asked_and_warns() -> None:

@@ -9,6 +9,7 @@ from chambit.core.evidence import Frozen
 if TYPE_CHECKING:
     from chambit.generate.objectives.objective import Objective
 
+FRAMES = 4  # single frames of a step for each item of a batch, where single frames are trained first
 Coder = Literal["dct", "identity", "pca", "kl"]
 
 

@@ -8,15 +8,35 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from chambit.generate import codec as codecs
+from chambit.generate.options import FRAMES
 
 
 def forward(model: Any) -> float:
     """GFLOP of one call of the network of a `trained.Model` for one item, a multiplication and addition being two."""
-    return counted(model.network, (*model.told.lead(), *codecs.grid(model.codec)), model.told.maps(model.codec))
+    return counted(*asked(model))
+
+
+def asked(model: Any) -> tuple[nn.Module, tuple[int, ...], int]:
+    """Network, shape and maps of a `trained.Model`, as of `counted`."""
+    return model.network, (*model.told.lead(), *codecs.grid(model.codec)), model.told.maps(model.codec)
+
+
+def step(network: nn.Module, shape: tuple[int, ...], maps: int, batch: int, frames_first: float = 0.0) -> float:
+    """GFLOP of one step of training, forward and backward: the mean of those of single frames and those of whole items.
+
+    Args:
+        network, shape, maps: as of `counted`.
+        batch: items of a step.
+        frames_first: see `chambit.generate.options.Diffusion`.
+    """
+    whole = 3 * batch * counted(network, shape, maps)
+    if not frames_first or len(shape) == 3:
+        return whole
+    return (1 - frames_first) * whole + frames_first * 3 * FRAMES * batch * counted(network, shape[1:], maps)
 
 
 def counted(network: nn.Module, shape: tuple[int, ...], maps: int) -> float:
-    """GFLOP of one call for one item of this shape, ([D,] C, h, w).
+    """GFLOP of one call for one item of this shape, ([D,] C, h, w); without D of a network of items: for one frame.
 
     Args:
         network: any network of this house; of one on the device `meta` nothing is computed.
@@ -52,4 +72,6 @@ def _call(network: nn.Module, shape: tuple[int, ...], maps: int) -> None:
     at = next(network.parameters()).device
     x = torch.zeros((1, *shape), device=at)
     spatial = torch.zeros((1, *shape[:-3], maps, *shape[-2:]), device=at) if maps else None
-    network(x, torch.zeros(1, device=at), torch.zeros(1, dtype=torch.int64, device=at), spatial)
+    label = torch.zeros(1, dtype=torch.int64, device=at)
+    single = len(shape) == 3 and getattr(network, "frames", 1) > 1
+    network(x, torch.zeros(1, device=at), label, spatial, **({"place": label} if single else {}))

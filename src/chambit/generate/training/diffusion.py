@@ -22,13 +22,11 @@ from chambit.generate.items import Arrays, Examples
 from chambit.generate.networks.embedding import Conditions
 from chambit.generate.objectives.flow import Flow
 from chambit.generate.objectives.objective import Draws, Objective
-from chambit.generate.options import Diffusion, Trained
+from chambit.generate.options import FRAMES, Diffusion, Trained
 from chambit.generate.training import conditioning, cost, device, distributed, looking, loop, trained
 from chambit.generate.training.conditioning import Told
 from chambit.generate.training.style import Style
 from chambit.generate.training.style import numbers as style_numbers
-
-FRAMES = 4  # single frames of a step for each item of a batch
 
 
 class Prepared(NamedTuple):
@@ -308,7 +306,7 @@ def facts(store: Store, weights: str) -> dict[str, Any]:
     return {
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "steps": options.steps,
-        "gflop_per_step": 3 * once * options.batch,
+        "gflop_per_step": cost.step(*cost.asked(model), options.batch, about.get("frames_first", 0.0)),
         "gflop_per_item": once * about["calls"],
         "network_calls_per_item": about["calls"],
         "losses": [{"step": min((k + 1) * every, options.steps), "loss": loss} for k, loss in enumerate(model.losses)],

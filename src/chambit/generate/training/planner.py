@@ -21,7 +21,7 @@ import torch
 
 from chambit.generate import codec as codecs
 from chambit.generate.items import Form
-from chambit.generate.options import Trained
+from chambit.generate.options import Diffusion, Trained
 from chambit.generate.training import cost, device, style, trained
 from chambit.generate.training.conditioning import Told
 
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 
     Attributes:
         parameters: of the network that is sampled.
-        gflop_per_step: forward and backward, a multiplication and addition being two.
+        gflop_per_step: the mean, forward and backward, a multiplication and addition being two.
         memory: bytes of weights, activations and items.
         available: bytes this machine has left; 0 where it does not say.
         peak: GFLOP/s of the measured product of matrices.
@@ -109,7 +109,8 @@ def plan(
     shape = (*told.lead(), *codecs.grid(codec))
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network = trained.network(0, codec, told, options)
-    gflop = 3 * options.batch * cost.counted(network, shape, told.maps(codec))
+    first = options.frames_first if isinstance(options, Diffusion) else 0.0
+    gflop = cost.step(network, shape, told.maps(codec), options.batch, first)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     pixels = form.length * form.height * form.width * form.channels
     numbers_each = int(np.prod(shape)) + pixels + told.maps(codec) * int(np.prod((*told.lead(), *shape[-2:])))
