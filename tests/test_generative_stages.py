@@ -310,7 +310,8 @@ def test_a_plan_knows_what_the_training_turns_out_to_be(kind: str, first: float,
 def test_a_plan_of_single_frames_first_counts_them_as_what_they_are() -> None:
     form = Form(64, 64, length=12, axis="time")
     whole, first, half = (
-        planner.plan(form, flow.Options(frames_first=share), 2, peak=1000.0).gflop_per_step for share in (0, 0.99, 0.495)
+        planner.plan(form, flow.Options(frames_first=share), 2, peak=1000.0).gflop_per_step
+        for share in (0, 0.99, 0.495)
     )
     # four frames for twelve, and those without the layers along the axis
     assert first < whole * (0.01 + 0.99 * 4 / 12)

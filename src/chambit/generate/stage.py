@@ -153,10 +153,10 @@ def facts(store: Store, weights: str) -> dict[str, Any]:
     """What there is to say of trained weights.
 
     Returns:
-        `parameters`, `steps`, `gflop_per_step`, `gflop_per_item`, `network_calls_per_item`, `losses` (a list of step
-        and mean loss of the ten steps before), `codec` and `codec_residual` (mean squared error in squared levels of
-        [0, 1]; None where it was not measured). How long training took is an event of its step, not of the weights:
-        two trainings give equal weights in unequal time.
+        `parameters`, `steps`, `gflop_per_step`, `gflop_per_item`, `network_calls_per_item`, `random_numbers_per_item`
+        (that an item begins with), `losses` (a list of step and mean loss of the ten steps before), `codec` and
+        `codec_residual` (mean squared error in squared levels of [0, 1]; None where it was not measured). How long
+        training took is an event of its step, not of the weights: two trainings give equal weights in unequal time.
     """
     from chambit.generate.training import diffusion
 

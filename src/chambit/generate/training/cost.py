@@ -25,7 +25,9 @@ def step(network: nn.Module, shape: tuple[int, ...], maps: int, batch: int, fram
     """GFLOP of one step of training, forward and backward: the mean of those of single frames and those of whole items.
 
     Args:
-        network, shape, maps: as of `counted`.
+        network: any network of this house.
+        shape: of the latents.
+        maps: channels of the spatial condition.
         batch: items of a step.
         frames_first: see `chambit.generate.options.Diffusion`.
     """

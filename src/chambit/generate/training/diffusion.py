@@ -309,6 +309,7 @@ def facts(store: Store, weights: str) -> dict[str, Any]:
         "gflop_per_step": cost.step(*cost.asked(model), options.batch, about.get("frames_first", 0.0)),
         "gflop_per_item": once * about["calls"],
         "network_calls_per_item": about["calls"],
+        "random_numbers_per_item": int(np.prod(cost.asked(model)[1])) + model.told.styles,
         "losses": [{"step": min((k + 1) * every, options.steps), "loss": loss} for k, loss in enumerate(model.losses)],
         "codec": options.codec,
         "codec_residual": None if np.isnan(residual) else residual,
