@@ -80,6 +80,18 @@ def test_known_answers(context: Context) -> None:
     assert result.scores["composition.largest_share"].to_list() == pytest.approx([0.25, 0.6, 0.4])
 
 
+def test_what_nobody_gave_by_himself_counts_as_the_images(context: Context) -> None:
+    column = [_parts(("a", 0.05), ("b", 0.1)), _parts(("c", 0.02), ("d", 0.02), ("c", 0.02))]
+    found = {finding.quantity: finding for finding in _measure(context, column).findings}
+    assert found["largest_share"].value == pytest.approx(0.1)
+    assert found["largest_share"].null == pytest.approx((0.15 / 2 + 0.06 / 3) / 2)
+    assert found["set_share"].value == pytest.approx(0.1 / 2)
+    assert found["set_share"].null == pytest.approx((0.15 + 0.06) / 2 / 40)
+    for finding in found.values():
+        assert finding.control is not None
+        assert finding.control.fired
+
+
 def test_rules(context: Context) -> None:
     even = [_parts(*((f"t{(8 * k + j) % 40}", 0.125) for j in range(8))) for k in range(10)]
     assert {item.verdict for item in _judged(_measure(context, even)).values()} == {Verdict.PASS}

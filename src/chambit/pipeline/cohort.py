@@ -20,7 +20,7 @@ from chambit.pipeline.plan import Made, Planned
 from chambit.prepare import intake
 from chambit.prepare.split import proof, split
 
-PATIENTS_A_CHUNK = 64
+PATIENTS_A_CHUNK = 16  # small, so that all workers end at about the same time
 KINDS = "chambit.phantoms.kinds"
 
 
