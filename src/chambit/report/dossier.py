@@ -17,7 +17,7 @@ from markupsafe import Markup
 from pydantic import Field
 
 from chambit.core.evidence import Evidence, Frozen, Verdict
-from chambit.report import figures, planted, stages, utility, viewer, wording
+from chambit.report import figures, planted, stages, translated, utility, viewer, wording
 from chambit.report.curve import label_curve, memorisation_curve
 from chambit.report.making import Making
 from chambit.report.wording import Text
@@ -224,7 +224,7 @@ def _view(bundle: Bundle) -> dict[str, Any]:
 
     def told(sentence: str) -> Markup:
         """A sentence that came with the data: in Korean too, where the bundle has it."""
-        return _bi(Text(bundle.korean.get(sentence, sentence), sentence))
+        return _bi(Text(bundle.korean.get(sentence) or translated.korean(sentence), sentence))
 
     return {
         "bundle": bundle,
