@@ -274,6 +274,7 @@ def test_every_word_has_both_languages() -> None:
     def walk(node: Any, where: str) -> None:
         if isinstance(node, dict):
             if {"ko", "en"} & set(node):
+                assert None not in node.values(), where  # an unquoted comma has cut a sentence
                 assert node.get("ko"), where
                 assert node.get("en"), where
             for key, value in node.items():

@@ -48,6 +48,9 @@ def test_of_images_made_elsewhere_nothing_is_claimed(stages: tuple[Stage, ...]) 
 def test_every_claim_stands_beside_what_was_measured_or_says_that_nothing_was() -> None:
     keys = [key for claim in wording.words()["irreversible"] for key in claim["keys"]]
     assert set(keys) <= set(wording.words()["evidence"])
+    for claim in wording.words()["irreversible"]:
+        assert set(claim["says"]) == {"ko", "en"}  # an unquoted comma would have cut it
+        assert claim["says"]["ko"] in section("ko", stage("flow"))
     measured = evidence("copies.exact", Verdict.FAIL, 3.0)
     said = section("en", stage("flow"), evidence=(measured,))
     assert said.count("not measured") == len(keys) - 1
