@@ -114,12 +114,11 @@ def _dealt(images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> Data:
     return Data(*(array[which] for which in parts for array in (images, labels)))
 
 
-def with_stage(name: str, data: Data, seconds: float, width: int) -> Made:
+def with_stage(name: str, data: Data, seconds: float, width: int | None) -> Made:
     """Train a stage of Chambit for so long and draw; the seconds of a codec count."""
     stage_name, options = STAGES[name]
     stage = extensions.load("chambit.generate.stages", stage_name)
-    side = data.train.shape[1]
-    base: dict[str, Any] = {"width": width, "block": 8 if side > 40 else 4, "keep": 4, "look": 0, "checkpoint": ENOUGH}
+    base: dict[str, Any] = {"look": 0, "checkpoint": ENOUGH} | ({} if width is None else {"width": width})
     # first as many steps as there may be, to see how fast it is; then as many as fit, so that the schedule ends
     with tempfile.TemporaryDirectory() as folder:
         data = data if name == "flow-masks" else data._replace(masks=None)
@@ -256,7 +255,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join([*STAGES, *MONAI]), help="names with commas between")
     parser.add_argument("--count", type=int, default=1600, help="real images, or drawn patients")
     parser.add_argument("--side", type=int, default=64, help="pixels of the phantoms")
-    parser.add_argument("--width", type=int, default=64, help="of Chambit's network")
+    parser.add_argument("--width", type=int, help="of Chambit's network; each stage's own without it")
     parser.add_argument("--out", type=Path, help="a folder for contact sheets")
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -47,6 +47,7 @@ STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan": ("gan", {"codec": "dct"}),
 }
 ENOUGH = 10**6  # steps between two checkpoints: none is written
+BASE = {"look": 0, "checkpoint": ENOUGH}  # what all stages here have in common
 
 
 class Steered(NamedTuple):
@@ -185,11 +186,6 @@ def steered(
     return np.stack(columns, 1), np.stack(pictures, 1)
 
 
-def base(side: int) -> dict[str, Any]:
-    """Options that all stages here have in common, for pictures of this size."""
-    return {"width": 64, "block": 8 if side > 40 else 4, "look": 0, "checkpoint": ENOUGH}
-
-
 def steps_in(
     name: str, data: tuple[np.ndarray, np.ndarray, np.ndarray], options: dict[str, Any], seconds: float
 ) -> int:
@@ -242,7 +238,7 @@ def main() -> None:
     print(line("real", spearman(real, levels), 1.0), flush=True)
     whole = np.nanmean(real[:, -1] - real[:, 0])
     for name in given.only.split(","):
-        options = base(given.side)
+        options = dict(BASE)
         options["steps"] = steps_in(name, (images, masks, values), options, given.seconds)
         readings, pictures = steered(style, name, (images, masks, values), options, given.seeds)
         share = float(np.nanmean(readings[:, -1] - readings[:, 0]) / whole)

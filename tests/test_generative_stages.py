@@ -20,7 +20,8 @@ from chambit.generate.items import Examples, Form
 from chambit.generate.options import Diffusion
 from chambit.generate.stages import ddpm, flow, gan
 from chambit.generate.stages import edm as edm_stage
-from chambit.generate.training import device, distributed, looking, planner
+from chambit.generate.training import device, distributed, looking, planner, trained
+from chambit.generate.training.conditioning import Told
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
 from test_generate import StoppedError, _context
@@ -320,11 +321,11 @@ def test_a_plan_of_single_frames_first_counts_them_as_what_they_are() -> None:
 
 def test_a_plan_grows_with_what_is_asked_and_warns() -> None:
     small = planner.plan(Form(64, 64), flow.Options(), 2, peak=1000.0)
-    assert 2e6 < small.parameters < 4e6
-    wide = planner.plan(Form(64, 64), flow.Options(width=192), 2, peak=1000.0)
+    assert 1e6 < small.parameters < 2e6
+    wide = planner.plan(Form(64, 64), flow.Options(width=96), 2, peak=1000.0)
     assert 3.5 < wide.parameters / small.parameters < 4.5
     many = planner.plan(Form(64, 64), flow.Options(), 2, items=100_000, peak=1000.0)
-    assert many.memory - small.memory == 4 * 100_000 * (64 * 64 + 16 * 64)
+    assert many.memory - small.memory == 4 * 100_000 * (64 * 64 + 16 * 256)
     huge = planner.plan(Form(4096, 4096, 3), flow.Options(codec="identity", block=4), 2, items=10, peak=1000.0)
     assert huge.available == 0 or (huge.memory > huge.available) == bool(huge.warnings)
     state = torch.random.get_rng_state()
@@ -379,3 +380,13 @@ def test_class_factor_and_number_are_followed(context: Context) -> None:
     curve = flow.facts(context.store, weights)["losses"]
     assert curve[-1]["loss"] < 0.7 * curve[0]["loss"]
     assert issubclass(flow.Options, Diffusion)
+
+
+def test_a_small_grid_has_fewer_levels(context: Context) -> None:
+    def depth(network: torch.nn.Module | None) -> int:
+        return 0 if network is None else 1 + depth(getattr(network, "below", None))
+
+    codecs = {side: planner._sized(Form(side, side), flow.Options()) for side in (8, 16, 32, 64)}
+    told = Told(2, False, False, 0, (), np.zeros((2, 0), np.float32))
+    levels = {side: 1 + depth(trained.network(0, codec, told, flow.Options())) for side, codec in codecs.items()}
+    assert levels == {8: 2, 16: 2, 32: 3, 64: 3}

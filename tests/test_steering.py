@@ -52,7 +52,7 @@ def test_a_trained_generator_follows_the_size_it_is_asked_for() -> None:
     """A13: five levels of one number move what is measured in the pictures, in the order of the levels."""
     levels = np.array(steering.LEVELS["size"])
     _, *data = steering.cohort("size", 120, 32)
-    options = steering.base(32) | {"steps": 60, "batch": 16, "width": 32, "heun": 4}
+    options = steering.BASE | {"steps": 60, "batch": 16, "width": 32, "heun": 4}
     readings, pictures = steering.steered("size", "flow", (data[0], data[1], data[2]), options, 16)
     assert pictures.shape == (16, 5, 32, 32)
     found = steering.spearman(readings, levels)

@@ -17,25 +17,25 @@ class Trained(Frozen):
     """What changes the result of training.
 
     steps, batch, rate: of training; network: the small UNet, or MONAI's; width, depth, levels: of the network (levels:
-    resolutions of the small UNet); codec: what the network works on; block, keep: of the codec `dct` (`identity` uses
-    block alone; `kl` takes block as its factor, a power of two, and keep * keep channels); detail: whether `dct` draws
-    the coefficients it does not keep (of items without an axis); components: of `pca`; codec_steps: training of `kl`;
-    styles: how many numbers of each picture's style the network is told (`chambit.generate.training.style`); focus: how
-    much more the finding's blocks count in the loss; gamma: of the weight average; drop: share of labels, and of each
-    factor and number, hidden, for guidance and for sampling with only some of them; boxes: share of findings shown as a
-    box instead of a mask; checkpoint: steps between two; look: steps between two looks for memorisation, 0 is never;
-    looked: samples drawn at a look.
+    resolutions of the small UNet, fewer where the last would have one position); codec: what the network works on;
+    block, keep: of the codec `dct` (`identity` uses block alone; `kl` takes block as its factor, a power of two, and
+    keep * keep channels); detail: whether `dct` draws the coefficients it does not keep (of items without an axis);
+    components: of `pca`; codec_steps: training of `kl`; styles: how many numbers of each picture's style the network is
+    told (`chambit.generate.training.style`); focus: how much more the finding's blocks count in the loss; gamma: of the
+    weight average; drop: share of labels, and of each factor and number, hidden, for guidance and for sampling with
+    only some of them; boxes: share of findings shown as a box instead of a mask; checkpoint: steps between two; look:
+    steps between two looks for memorisation, 0 is never; looked: samples drawn at a look.
     """
 
     steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=2)
     rate: float = Field(2e-3, gt=0)
     network: Literal["unet", "monai"] = "unet"
-    width: int = Field(96, ge=16, multiple_of=8)
+    width: int = Field(48, ge=16, multiple_of=8)
     depth: int = Field(1, ge=1, le=4)
-    levels: int = Field(2, ge=2, le=6)
+    levels: int = Field(3, ge=2, le=6)
     codec: Coder = "dct"
-    block: int = Field(8, ge=1, le=32)
+    block: int = Field(4, ge=1, le=32)
     keep: int = Field(4, ge=1, le=32)
     detail: bool = True
     components: int = Field(128, ge=1, le=4096)

@@ -203,7 +203,7 @@ def probe(
 
 def _flow(options: Options) -> flow.Options:
     shared = set(flow.Options.model_fields) & set(Options.model_fields)
-    return flow.Options(**{name: getattr(options, name) for name in shared})
+    return flow.Options(levels=2, **{name: getattr(options, name) for name in shared})
 
 
 def _plain(examples: Examples) -> None:

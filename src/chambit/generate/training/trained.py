@@ -66,7 +66,9 @@ def network(seed: int, codec: Codec, told: Told, options: Trained) -> Embedded:
 
         made = MonaiUNet(*form, **more, frames=max(1, told.frames))
     else:
-        made = UNet(*form, **more, levels=options.levels, frames=max(1, told.frames))
+        # a level with a single position has nothing to convolve, and norms of few numbers go astray
+        levels = max(2, min(options.levels, min(height, width).bit_length() - 1))
+        made = UNet(*form, **more, levels=levels, frames=max(1, told.frames))
     ordered: Embedded = rearranged(made)
     return ordered
 
