@@ -142,7 +142,7 @@ def page(*rows: Evidence, **more: Any) -> str:
 
 def section(html: str, side: str = "en") -> str:
     """The words of the utility section in one language."""
-    html = html[html.index('<section id="utility">') : html.index('<section id="planted">')]
+    html = html[html.index('<section id="utility">') : html.index('<section id="irreversible">')]
     other = {"ko": "en", "en": "ko"}[side]
     html = re.sub(rf'<(span|text)[^>]*class="{other}\b[^>]*>.*?</\1>', "", html, flags=re.S)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).replace("\u00a0", " ")
