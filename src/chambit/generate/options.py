@@ -36,7 +36,7 @@ class Trained(Frozen):
     levels: int = Field(3, ge=2, le=6)
     codec: Coder = "dct"
     block: int = Field(4, ge=1, le=32)
-    keep: int = Field(4, ge=1, le=32)
+    keep: int = Field(3, ge=1, le=32)
     detail: bool = True
     components: int = Field(128, ge=1, le=4096)
     codec_steps: int = Field(600, ge=1)

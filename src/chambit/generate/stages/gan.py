@@ -35,6 +35,7 @@ class Options(Trained):
     width: int = Field(96, ge=16, multiple_of=8)
     levels: int = Field(2, ge=2, le=6)
     block: int = Field(8, ge=1, le=32)
+    keep: int = Field(4, ge=1, le=32)
     rate: float = Field(1e-3, gt=0)
     penalty: float = Field(0.1, ge=0)
 
