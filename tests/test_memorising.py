@@ -35,7 +35,7 @@ from tinystudy import evidence, pictures, step_outputs
 
 MEMBERS = 16
 LEARNT = stage.Options(
-    steps=150, batch=16, width=24, block=4, rate=6e-3, drop=0, checkpoint=50, heun=8, look=50, looked=16
+    steps=150, batch=16, width=24, block=4, keep=4, rate=6e-3, drop=0, checkpoint=50, heun=8, look=50, looked=16
 )
 IMAGES = pictures(64, 3, 16)
 GREY = IMAGES.astype(np.float32) / 255
