@@ -62,7 +62,7 @@ def _templates() -> list[tuple[re.Pattern[str], str]]:
     entries = sorted(words()["sentences"], key=lambda entry: -len(re.sub(r"\{\w+\}", "", entry["en"])))
     found = []
     for entry in entries:
-        # a name stands for as little as can be, within one line, and never for nothing
+        # a name stands for as little as can be, and never for nothing
         pattern = _NAME.sub(r"(?P<\1>.+?)", re.escape(entry["en"]))
         end = "$" if entry["en"].endswith("}") else r"(?=\s|$)"  # at the very end a name stands for all that is left
         found.append((re.compile(pattern + end, re.DOTALL), entry["ko"]))
