@@ -146,6 +146,16 @@ def test_the_candidate_is_what_the_evidence_speaks_of(once: Path) -> None:
     assert sorted(labels) == sorted(row["label"] for row in table.values())
 
 
+def test_every_image_has_a_record_of_its_refinement(once: Path) -> None:
+    table = pl.read_parquet(once / "images.parquet")
+    assert table["drawn_sha256"].n_unique() == len(table)
+    assert not set(table["drawn_sha256"]) & set(table["sha256"])
+    for text in table["refinement"]:
+        record = json.loads(text)
+        assert [(entry["name"], entry["options"]["bottom"]) for entry in record["operations"]] == [("crop", "25%")]
+        assert (record["from"], record["to"]) == ([32, 32], [24, 32])
+
+
 def test_an_image_can_be_made_again_alone(once: Path) -> None:
     from chambit.core.store import Store
     from chambit.generate.refine import crop

@@ -16,6 +16,7 @@ NOTICE = "AI-generated synthetic image; not for diagnosis. 인공지능으로 �
 INTERNAL = {
     "id", "sha256", "block", "row", "subject", "label", "seed", "lineage", "item", "donors",
     "mask_block", "mask_row", "layout_block", "layout_row", "full_block", "full_row",
+    "drawn_sha256", "refinement",
 }  # fmt: skip
 """Columns of a set that say where things lie, or more than a receiver needs."""
 

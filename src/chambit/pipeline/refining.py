@@ -1,5 +1,6 @@
 """Steps after the drawing: refine synthetic and real images alike, and bring all to the size they are measured at."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,7 +86,10 @@ def step(study: Study, policy: Policy, made: Made) -> Step:
             else:
                 now = {role: applied(context, sets[role], role, operations) for role in ("train", "synthetic")}
                 reports.append(_detected(entry["name"], now["synthetic"], now["train"], entry["options"]))
-        outputs = {role: applied(context, images, role, operations) for role, images in sets.items()}
+        outputs = {
+            role: recorded(images, applied(context, images, role, operations), operations)
+            for role, images in sets.items()
+        }
         reports.append(marks(outputs["synthetic"], outputs["train"], settings))
         keep = context.store
         return {role: keep.put_table(images.table) for role, images in outputs.items()} | {
@@ -93,8 +97,24 @@ def step(study: Study, policy: Policy, made: Made) -> Step:
         }
 
     options = {"chain": entries, "versions": versions, "marks": settings}
+    # "3": a row says what was done to its image
     inputs_used = inputs | {f"masks of {role}": key for role, key in masks.items()}
-    return Step("refine", "2", options, inputs_used, run, study.seed, study.recipe.sample.images)
+    return Step("refine", "3", options, inputs_used, run, study.seed, study.recipe.sample.images)
+
+
+def recorded(before: ImageSet, after: ImageSet, operations: Sequence[Mapping[str, Any]]) -> ImageSet:
+    """The refined images with a record in each row of what was done to them; as they are where nothing was.
+
+    Returns:
+        The set `after` with two more columns: `drawn_sha256`, the pixels before, and `refinement`, JSON text: a list of
+        the operations in their order (name, version, options), and the height and width before and after them all.
+    """
+    if not operations or not len(after):
+        return after
+    done = [entry | {"version": extensions.load(REFINE, entry["name"]).version} for entry in map(dict, operations)]
+    record = {"operations": done, "from": list(before.shape[:2]), "to": list(after.shape[:2])}
+    columns = {"drawn_sha256": before.table["sha256"], "refinement": pl.lit(json.dumps(record, sort_keys=True))}
+    return ImageSet(after.store, after.table.with_columns(**columns))
 
 
 def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
