@@ -24,9 +24,9 @@ LINE = 6  # pixels between the two halves
 COLOURS = 256
 
 
-def chosen(images: ImageSet, rows: int, columns: int) -> np.ndarray:
+def chosen(images: ImageSet, rows: int, columns: int, whole: bool) -> np.ndarray:
     """Positions of `rows` x `columns` images: classes in turn, or a whole item a row."""
-    if "series" in images.table.columns:
+    if whole:
         series = images.table["series"].to_numpy()
         names = list(dict.fromkeys(series))
         first = {name: str(images.labels[np.flatnonzero(series == name)[0]]) for name in names}
@@ -65,23 +65,26 @@ def main() -> None:
         outputs = {row.name: row.outputs for row in connection.execute(sql.select(ledger.step))}
     if "phantoms" not in outputs:
         raise SystemExit(f"{given.out} is not a run on phantoms; only drawn patients may be shown in documents")
+    sets = [ImageSet.load(store, outputs["refine"][role]) for role in ("holdout", "synthetic")]
+    whole = (
+        "series" in sets[1].table.columns
+    )  # sequences or volumes were made; real ones have series in other cohorts, too
     halves = []
-    for role in ("holdout", "synthetic"):
-        images = ImageSet.load(store, outputs["refine"][role])
-        tiles = gallery.tiles(images, chosen(images, given.rows, given.columns), given.side)
+    for images in sets:
+        tiles = gallery.tiles(images, chosen(images, given.rows, given.columns, whole), given.side)
         if (scale := given.side // max(tiles.shape[1:3])) > 1:
             tiles = tiles.repeat(scale, 1).repeat(scale, 2)
         sheet = pictures.contact_sheet(tiles, columns=given.columns, scale=1)
         halves.append(Image.open(io.BytesIO(sheet)))
     width, height = halves[0].width, sum(half.height for half in halves) + LINE
-    whole = Image.new(halves[0].mode, (width, height), "white")
-    whole.paste(halves[0], (0, 0))
-    whole.paste(halves[1], (0, halves[0].height + LINE))
-    whole.paste(Image.new(whole.mode, (width, 2), "black"), (0, halves[0].height + LINE // 2 - 1))
+    both = Image.new(halves[0].mode, (width, height), "white")
+    both.paste(halves[0], (0, 0))
+    both.paste(halves[1], (0, halves[0].height + LINE))
+    both.paste(Image.new(both.mode, (width, 2), "black"), (0, halves[0].height + LINE // 2 - 1))
     given.to.parent.mkdir(parents=True, exist_ok=True)
-    small = whole.quantize(COLOURS, dither=Image.Dither.NONE) if whole.mode == "RGB" else whole
+    small = both.quantize(COLOURS, dither=Image.Dither.NONE) if both.mode == "RGB" else both
     small.save(given.to, optimize=True)
-    print(f"{given.to}: {whole.width} x {whole.height}, {given.to.stat().st_size / 1024:.0f} KiB")
+    print(f"{given.to}: {both.width} x {both.height}, {given.to.stat().st_size / 1024:.0f} KiB")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from imagefiles import dicom, save, write_csv
 from tinystudy import NEVER, Said, chambit, evidence, pictures, write_classes, write_policy
 
-FILES = {"dossier.html", "evidence.json", "images.parquet", "verdict.json"}
+FILES = {"dossier.html", "dossier.json", "evidence.json", "images.parquet", "verdict.json"}
 COUNTS = {"train": 24, "holdout": 24, "synthetic": 24}
 
 

@@ -21,7 +21,7 @@ FIELDS = {
     "measure", "version", "quantity", "value", "interval", "n", "unit", "null", "direction", "band", "control",
     "verdict", "inputs", "policy", "because", "condition", "reason", "details",
 }  # fmt: skip
-FILES = ("dossier.html", "evidence.json", "verdict.json", "images.parquet")
+FILES = ("dossier.html", "dossier.json", "evidence.json", "verdict.json", "images.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,13 @@ def test_the_candidate_is_what_the_evidence_speaks_of(once: Path) -> None:
     # and it can be handed to `chambit audit` as it is
     labels = [entry.label for entry in intake.files(intake.Source(once / "candidate"))]
     assert sorted(labels) == sorted(row["label"] for row in table.values())
+
+
+def test_the_twin_of_the_dossier_makes_the_same_page(once: Path) -> None:
+    from chambit.report import dossier
+
+    again = dossier.render(dossier.untwinned((once / "dossier.json").read_bytes()))
+    assert again == (once / "dossier.html").read_text(encoding="utf-8")
 
 
 def test_every_image_has_a_record_of_its_refinement(once: Path) -> None:

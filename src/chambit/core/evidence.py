@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Frozen(BaseModel):
-    """An immutable record that refuses unknown fields."""
+    """An immutable record that refuses unknown fields; bytes stand as base64 in its JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class Verdict(StrEnum):

@@ -1,4 +1,4 @@
-"""From findings to the three files a board gets: evidence.json, images.parquet, dossier.html (and verdict.json)."""
+"""From findings to the files a board gets: dossier.html and its twin in JSON, evidence, verdict, images.parquet."""
 
 import datetime
 import io
@@ -92,6 +92,7 @@ def close(
     _write(out / "images.parquet", buffer.getvalue())
     bundle = _bundle(workshop, made, sets, whole, policy, facts, evidence, overall)
     _write(out / "dossier.html", dossier.render(bundle).encode())
+    _write(out / "dossier.json", dossier.twin(bundle))
     workshop.ledger.add_event("evidence.closed", {"verdict": overall.verdict, "study": facts.study_digest})
     return Closed(overall.verdict, overall.because, out / "dossier.html", tuple(evidence))
 

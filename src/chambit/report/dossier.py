@@ -162,6 +162,20 @@ def render(bundle: Bundle) -> str:
     return environment().get_template("page.html.j2").render(_view(bundle))
 
 
+def twin(bundle: Bundle) -> bytes:
+    """The same content as JSON, pictures as base64; `untwinned` reads it back."""
+    return bundle.model_dump_json(indent=1).encode() + b"\n"
+
+
+def untwinned(data: bytes) -> Bundle:
+    """What `twin` wrote.
+
+    Raises:
+        pydantic.ValidationError: when it is of another version, or no dossier.
+    """
+    return Bundle.model_validate_json(data)
+
+
 @cache
 def environment() -> Environment:
     """Templates, with the words and drawings that every page uses."""
