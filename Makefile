@@ -12,7 +12,7 @@ setup: $(VENV)/.done      ## the virtual environment, with pinned packages
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -U 'pip>=25.1'   # --group needs it
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[decoders,dp,imagenet,ocr,prompt,slides,video]' --group dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[decoders,dp,imagenet,ocr,postgres,prompt,slides,video,web]' --group dev
 	@touch $@
 
 demo: setup               ## the main job on the embedded phantom cohort; prints where the dossier is

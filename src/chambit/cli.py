@@ -16,6 +16,7 @@ COMMANDS = {
     "prompt": "Order images by text: plan, price, ask, show.",
     "sample": "Draw more with what a finished run has trained.",
     "audit": "Examine a synthetic set that somebody else made.",
+    "serve": "Serve review, reader study and catalogue as pages.",
     "inspect": "Inspect what was delivered against its contract.",
     "seal": "Encrypt originals at rest.",
     "unseal": "Restore sealed originals with their key.",

@@ -46,6 +46,11 @@ EXTRAS = {
         ("accelerate", "diffusers", "transformers"),
         "without it no text-to-image weights of one's own can be used",
     ),
+    "web": Extra(
+        ("alembic", "argon2-cffi", "fastapi", "pyotp", "python-multipart", "uvicorn"),
+        "without it there is no `chambit serve`; the dossier is a file",
+    ),
+    "postgres": Extra(("psycopg",), "without it a hub keeps its database in a file (SQLite)"),
     "video": Extra(("av",), "without it films are set aside"),
     "slides": Extra(("openslide-bin", "openslide-python"), "without it whole slides are set aside"),
 }

@@ -159,7 +159,7 @@ class Card:
 
 def render(bundle: Bundle) -> str:
     """The dossier as one HTML page."""
-    return environment().get_template("page.html.j2").render(_view(bundle))
+    return environment().get_template("page.html.j2").render(view(bundle))
 
 
 def twin(bundle: Bundle) -> bytes:
@@ -229,7 +229,8 @@ def _picture(png: bytes) -> Markup:
     return Markup("data:image/png;base64,{}").format(b64encode(png).decode("ascii"))
 
 
-def _view(bundle: Bundle) -> dict[str, Any]:
+def view(bundle: Bundle) -> dict[str, Any]:
+    """What the templates are given: rows, cards and drawings of a bundle, worded in both languages."""
     rows = [worded(evidence) for evidence in bundle.evidence]
     cards = [_card(entry, rows, bundle.attached) for entry in wording.scheme()["indicators"]]
     placed = {id(row) for card in cards for row in card.rows}

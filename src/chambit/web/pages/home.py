@@ -1,0 +1,22 @@
+"""The first page: the studies a person has a part in, and what waits for that person."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from chambit.hub import studies
+from chambit.web.asking import AnyHub, Asking
+from chambit.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def home(request: Request, hub: AnyHub, session: Asking) -> Response:
+    """Studies, newest change first."""
+    if session.account.has("administrator"):
+        return RedirectResponse("/accounts", 303)
+    own = studies.parts_of(hub.database, session.account.id)
+    every = studies.listed(hub.database)
+    shown = every if session.account.has("steward") else [study for study in every if study.id in own]
+    latest = {study.id: studies.candidates(hub.database, study.id)[0] for study in shown}
+    return page(request, "home.html.j2", studies=shown, own=own, latest=latest)

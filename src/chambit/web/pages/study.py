@@ -1,0 +1,92 @@
+"""One study: where it stands, the six cards, all its evidence, the closest pairs, and who has which part in it."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import FileResponse, RedirectResponse, Response
+
+from chambit.hub import accounts, runs, studies, trail
+from chambit.hub.hub import Hub
+from chambit.hub.refusals import NotThereError
+from chambit.hub.sessions import Session
+from chambit.hub.studies import Study
+from chambit.report import dossier
+from chambit.web.asking import Acting, AnyHub, Asking, must_have
+from chambit.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+Text = Annotated[str, Form(max_length=400)]
+OPEN_DOSSIER = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; "
+    "sandbox allow-scripts; frame-ancestors 'self'"
+)
+"""The dossier file carries its scripts in itself; it is opened apart from the hub, without its cookies."""
+
+
+def of(hub: Hub, session: Session, name: str) -> Study:
+    """A study that this account may look at.
+
+    Raises:
+        NotThereError: when there is none, or the account has no part in it and is no steward.
+    """
+    there = studies.of(hub.database, name)
+    if not session.account.has("steward") and session.account.id not in studies.parts(hub.database, name):
+        raise NotThereError("그런 연구가 없습니다.", "There is no such study.")
+    return there
+
+
+@router.get("/studies/{name}")
+def study(request: Request, hub: AnyHub, session: Asking, name: str) -> Response:
+    """The page a board member reads."""
+    there = of(hub, session, name)
+    _, same = studies.looked_at(hub.database, name, hub.seen(name))
+    parts = studies.parts(hub.database, name)
+    newest = trail.newest(hub.database, name, 12)
+    known = {one.id: one for one in accounts.listed(hub.database)} if session.account.has("steward") else {}
+    people = accounts.by_id(hub.database, {*parts, *(row.actor for row in newest)})
+    bundle = _bundle(there.folder / "dossier.json", (there.folder / "dossier.json").stat().st_mtime_ns)
+    return page(
+        request, "study.html.j2", study=there, same=same, candidates=studies.candidates(hub.database, name),
+        parts=parts, mine=parts.get(session.account.id, set()), people=people, everyone=list(known.values()),
+        choices=studies.PARTS, newest=newest, **dossier.view(bundle),
+    )  # fmt: skip
+
+
+@router.get("/studies/{name}/dossier")
+def whole(hub: AnyHub, session: Asking, name: str) -> Response:
+    """The dossier as its one file."""
+    there = of(hub, session, name)
+    headers = {"content-security-policy": OPEN_DOSSIER, "x-frame-options": "SAMEORIGIN"}
+    return FileResponse(there.folder / "dossier.html", media_type="text/html", headers=headers)
+
+
+@router.post("/studies")
+def register(hub: AnyHub, session: Acting, folder: Text) -> Response:
+    """Take a finished run into the hub."""
+    must_have(session, "steward")
+    run = runs.read(Path(folder).expanduser().resolve())
+    made = studies.register(hub.database, session.account.id, run, "generated")
+    return RedirectResponse(f"/studies/{made.id}", 303)
+
+
+@router.post("/studies/{name}/parts")
+def parts(hub: AnyHub, session: Acting, name: str, who: Text, what: Text, act: Text = "give") -> Response:
+    """Give or take a part in the study."""
+    must_have(session, "steward")
+    of(hub, session, name)
+    person = accounts.by_id(hub.database, [who]).get(who)
+    if person is None:
+        raise NotThereError("그런 계정이 없습니다.", "There is no such account.")
+    if act == "take":
+        studies.take_part(hub.database, session.account.id, name, who, what)
+    else:
+        studies.give_part(hub.database, session.account.id, name, person, what)
+    return RedirectResponse(f"/studies/{name}#people", 303)
+
+
+@lru_cache(maxsize=8)
+def _bundle(path: Path, _changed: int) -> Any:
+    """The dossier of a run, read again when its file has changed."""
+    return dossier.untwinned(path.read_bytes())

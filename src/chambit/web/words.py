@@ -1,0 +1,23 @@
+"""Names that pages share, in Korean and English, from the YAML files of the folder `words`."""
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path(__file__).parent / "words"
+
+
+@cache
+def table() -> dict[str, dict[str, dict[str, str]]]:
+    """Group, key, language, word; two files that name one group are joined."""
+    groups: dict[str, dict[str, dict[str, str]]] = {}
+    for path in sorted(FOLDER.glob("*.yaml")):
+        for name, entries in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+            groups.setdefault(name, {}).update(entries)
+    return groups
+
+
+def word(group: str, key: str, language: str) -> str:
+    """One word; the key itself where there is none, so that a page of an unknown thing still opens."""
+    return table().get(group, {}).get(key, {}).get(language, key)
