@@ -8,6 +8,7 @@ import pyotp
 import pytest
 import sqlalchemy as sql
 
+from chambit.core import bound
 from chambit.core.errors import InputError, StoreError
 from chambit.hub import accounts, runs, sessions, settings, studies, trail
 from chambit.hub.database import Database
@@ -56,7 +57,8 @@ def a_run(folder: Path, images: int = 3, title: str = "연구 / A Study") -> run
     (folder / "dossier.html").write_text("<html>")
     (folder / "dossier.json").write_text(f'{{"title": "{title}"}}')
     policy = '{"name": "default", "version": 1, "digest": "d"}'
-    (folder / "verdict.json").write_text(f'{{"verdict": "CONDITIONAL", "policy": {policy}, "study": "s"}}')
+    said = f'"candidate": "{bound.digest_of(folder / "candidate")}", "study": "s"'
+    (folder / "verdict.json").write_text(f'{{"verdict": "CONDITIONAL", "policy": {policy}, {said}}}')
     return runs.read(folder)
 
 

@@ -1,22 +1,21 @@
 """A finished run as the hub sees it: a folder with evidence, verdict, dossier and the release candidate.
 
-The candidate is bound by one digest over all its files. Hashes of files are kept with their sizes and times, so that
-looking again at an unchanged set costs a listing; decisions and releases read every byte.
+The candidate is bound by one digest over all its files (`core.bound`). Looking again at an unchanged set costs a
+listing; decisions and releases read every byte.
 """
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chambit.core import digest
+from chambit.core import bound, digest
 from chambit.core.errors import InputError, Problem
 from chambit.core.evidence import Evidence
-from chambit.core.store import write_atomically
+from chambit.core.ledger import Ledger
 
 NEEDED = ("evidence.json", "verdict.json", "dossier.json", "dossier.html")
 CANDIDATE = "candidate"
+LEDGER = "work/ledger.sqlite"
 SEEN = ".candidate-seen.json"
 """Sizes, times and hashes of the candidate's files when they were last read, in the hub's folder for the study."""
 
@@ -31,8 +30,14 @@ class Run(NamedTuple):
         policy: name, version and digest.
         verdict: of the set.
         evidence: SHA-256 of evidence.json.
-        candidate: digest of the release candidate, see `candidate_digest`.
+        measured: digest of the release candidate that the evidence speaks of.
+        candidate: digest of the release candidate as it is now.
         images: how many files of it are images.
+        attempt: which attempt of this study it is.
+        criteria: digest of the policy that was fixed; '' where the run's own ledger is not there.
+        fixed: when the criteria were fixed, seconds since 1970; 0 where the run's own ledger is not there.
+        begun: when the first measurement was done; 0 as above.
+        finished: when the evidence was closed; 0 as above.
     """
 
     folder: Path
@@ -41,12 +46,18 @@ class Run(NamedTuple):
     policy: dict[str, Any]
     verdict: str
     evidence: str
+    measured: str
     candidate: str
     images: int
+    attempt: int = 0
+    criteria: str = ""
+    fixed: float = 0.0
+    begun: float = 0.0
+    finished: float = 0.0
 
 
-def read(folder: Path) -> Run:
-    """A finished run.
+def read(folder: Path, seen: Path | None = None) -> Run:
+    """A finished run; `seen` as in `candidate_digest`.
 
     Raises:
         InputError: naming every file that is missing or cannot be read.
@@ -62,47 +73,39 @@ def read(folder: Path) -> Run:
         verdict = json.loads((folder / "verdict.json").read_bytes())
         title = json.loads((folder / "dossier.json").read_bytes())["title"]
         policy, registered, said = dict(verdict["policy"]), str(verdict["study"]), str(verdict["verdict"])
+        attempt, measured = int(verdict.get("attempt", 0)), str(verdict["candidate"])
     except (ValueError, KeyError, TypeError) as error:
         problem = Problem(str(folder), f"verdict.json or dossier.json cannot be read: {error}", "run the study again")
         raise InputError("This is no finished run.", [problem]) from None
-    files = files_of(folder)
+    files = bound.files_of(folder / CANDIDATE, seen)
     return Run(
-        folder, str(title), registered, policy, said, digest.of_file(folder / "evidence.json"), _of(files),
-        sum(not name.endswith(".csv") for name in files),
+        folder, str(title), registered, policy, said, digest.of_file(folder / "evidence.json"), measured,
+        bound.of_files(files), sum(not name.endswith(".csv") for name in files), attempt, *_times(folder, registered),
     )  # fmt: skip
 
 
+def _times(folder: Path, registered: str) -> tuple[str, float, float, float]:
+    """Which criteria were fixed and when, and when a first measurement was done and evidence closed, by its ledger."""
+    if not (folder / LEDGER).is_file():
+        return "", 0.0, 0.0, 0.0
+    ledger = Ledger(f"sqlite:///{folder / LEDGER}")
+    try:
+        events = ledger.events()
+    finally:
+        ledger.close()
+    frozen = [one for one in events if one["kind"] == "study.frozen" and registered in one["body"].values()]
+    if not frozen:
+        return "", 0.0, 0.0, 0.0
+    since, criteria = frozen[-1]["time"], str(frozen[-1]["body"]["policy"])
+    after = [one for one in events if one["time"] >= since]
+    done = [one["time"] for one in after if one["kind"] == "step.done" and one["body"]["step"].startswith("measure ")]
+    closed = [one["time"] for one in after if one["kind"] == "evidence.closed"]
+    return criteria, since, done[0] if done else 0.0, closed[-1] if closed else 0.0
+
+
 def candidate_digest(folder: Path, seen: Path | None = None) -> str:
-    """SHA-256 over names and hashes of all files of the candidate, in the order of their names.
-
-    Args:
-        folder: of the run.
-        seen: a file in which hashes are kept; a file of the same size and time is not read again. Without it every byte
-            is read.
-    """
-    return _of(files_of(folder, seen))
-
-
-def files_of(folder: Path, seen: Path | None = None) -> dict[str, str]:
-    """SHA-256 of each file of the candidate, by its name relative to it; see `candidate_digest`."""
-    root = folder / CANDIDATE
-    known: Mapping[str, Any] = {}
-    if seen is not None and seen.is_file():
-        known = json.loads(seen.read_bytes())
-    now: dict[str, list[Any]] = {}
-    for path in sorted(path for path in root.rglob("*") if not path.is_dir()):
-        name = path.relative_to(root).as_posix()
-        if path.is_symlink():
-            problem = Problem(str(path), "is a link", "a candidate holds files; put the file itself there")
-            raise InputError("The candidate cannot be bound.", [problem])
-        there = path.stat()
-        stamp = [there.st_size, there.st_mtime_ns, there.st_ino]
-        old = known.get(name)
-        now[name] = [*stamp, old[3] if old is not None and old[:3] == stamp else digest.of_file(path)]
-    if seen is not None and now != known:
-        seen.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(seen, json.dumps(now).encode())
-    return {name: entry[3] for name, entry in now.items()}
+    """Digest of a run's release candidate as it is now; `seen` as in `core.bound.digest_of`."""
+    return bound.digest_of(folder / CANDIDATE, seen)
 
 
 def evidence_of(folder: Path) -> tuple[Evidence, ...]:
@@ -115,8 +118,3 @@ def evidence_of(folder: Path) -> tuple[Evidence, ...]:
         )
         for row in rows
     )
-
-
-def _of(files: Mapping[str, str]) -> str:
-    lines = "".join(f"{files[name]}  {name}\n" for name in sorted(files, key=os.fsencode))
-    return digest.of_bytes(lines.encode("utf-8", "surrogateescape"))

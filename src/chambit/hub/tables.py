@@ -84,3 +84,26 @@ part = sql.Table(
     sql.Column("part", sql.String(20), primary_key=True),
     sql.Column("given", sql.Float(53), nullable=False),
 )
+
+record = sql.Table(
+    "record",
+    metadata,
+    sql.Column("number", sql.Integer, sql.ForeignKey("event.number"), primary_key=True, autoincrement=False),
+    sql.Column("study", sql.String(60), sql.ForeignKey("study.id"), nullable=False),
+    sql.Column("kind", sql.String(30), nullable=False),
+    sql.Column("name", sql.String(80), nullable=False),
+    sql.Column("body", sql.Text, nullable=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Index("records_of_a_study", "study", "kind", "number"),
+)
+
+signing = sql.Table(
+    "signing",
+    metadata,
+    sql.Column("id", sql.String(64), primary_key=True),
+    sql.Column("account", sql.String(16), sql.ForeignKey("account.id"), nullable=False, index=True),
+    sql.Column("public", sql.Text, nullable=False),
+    sql.Column("private", sql.Text, nullable=False),
+    sql.Column("begins", sql.String(10), nullable=False),
+    sql.Column("until", sql.String(10)),
+)

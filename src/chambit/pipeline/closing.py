@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from chambit import __version__
-from chambit.core import offline
+from chambit.core import bound, offline
 from chambit.core.evidence import Evidence, Finding, Verdict
 from chambit.core.steps import Workshop
 from chambit.core.store import write_atomically
@@ -21,6 +21,8 @@ from chambit.pipeline.plan import Made
 from chambit.report import dossier
 from chambit.review import verdict
 from chambit.review.policy import Policy
+
+CANDIDATE = "candidate"
 
 
 class Facts(NamedTuple):
@@ -77,7 +79,7 @@ def close(
     evidence += verdict.missing(evidence, policy)
     overall = verdict.overall(evidence)
     _write(out / "evidence.json", _json([_exported(item) for item in evidence]))
-    summary = {
+    summary: dict[str, Any] = {
         "verdict": overall.verdict,
         "because": overall.because,
         "study": facts.study_digest,
@@ -86,6 +88,8 @@ def close(
         "attempt": facts.attempt,
         "attempts": facts.attempts,
     }
+    if (out / CANDIDATE).is_dir():  # an audit examines a set that lies elsewhere
+        summary["candidate"] = bound.digest_of(out / CANDIDATE)
     _write(out / "verdict.json", _json(summary))
     buffer = io.BytesIO()
     _table(workshop, made, whole["synthetic"]).write_parquet(buffer, compression="zstd", statistics=False)

@@ -113,8 +113,8 @@ def recorded(before: ImageSet, after: ImageSet, operations: Sequence[Mapping[str
         return after
     done = [entry | {"version": extensions.load(REFINE, entry["name"]).version} for entry in map(dict, operations)]
     record = {"operations": done, "from": list(before.shape[:2]), "to": list(after.shape[:2])}
-    columns = {"drawn_sha256": before.table["sha256"], "refinement": pl.lit(json.dumps(record, sort_keys=True))}
-    return ImageSet(after.store, after.table.with_columns(**columns))
+    told = pl.lit(json.dumps(record, sort_keys=True))
+    return ImageSet(after.store, after.table.with_columns(drawn_sha256=before.table["sha256"], refinement=told))
 
 
 def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -245,7 +245,7 @@ def run(ready: Ready, out: Path, tell: Listener, day: datetime.date | None = Non
         lawful = register.require(ready.study.source, ready.file, day or datetime.date.today())
         _register(workshop, ready.study)
         whole = recording.whole(workshop.store, made)
-        candidate.write(out / "candidate", whole["synthetic"])
+        candidate.write(out / closing.CANDIDATE, whole["synthetic"])
         done = [workshop.ledger.outputs(entry.build(made).digest) is not None for entry in planned(ready, out)]
         facts = recording.facts(workshop, ready.study, ready.file, made, done, attempt, lawful)
         sets = recording.measured(workshop.store, made)

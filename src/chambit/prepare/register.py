@@ -140,6 +140,13 @@ def finding(register: Register) -> Finding:
         "open_conditions": sum(entry.open for entry in register.entries if entry.holds),
         "blocking": len(register.problems),
         "not_registered": [need for need in needed if need not in met],
+        "needed": list(needed),
+        "held": [
+            {"name": need, "until": entry.until.isoformat() if entry.until else None}
+            for entry in register.entries
+            for need in entry.answers
+            if entry.holds
+        ],
     }
     if lasts:
         details |= {"days_left": (min(lasts) - register.day).days, "earliest_last_day": min(lasts).isoformat()}

@@ -85,22 +85,25 @@ def _decide(finding: Finding, rule: Rule | None) -> tuple[Verdict, str, str]:
 
 def _hold(finding: Finding, conditions: tuple[Condition, ...]) -> tuple[bool, str]:
     """Whether all conditions hold, and the words: those that fail, or all when none does."""
-    outcomes = [(_holds(finding, condition), _words(finding, condition)) for condition in conditions]
+    outcomes = [(holds(finding, condition), _words(finding, condition)) for condition in conditions]
     failed = [words for good, words in outcomes if not good]
     return not failed, "; ".join(failed or [words for _, words in outcomes])
 
 
-def _holds(finding: Finding, condition: Condition) -> bool:
-    value, limit = _field(finding, condition.field), _limit(finding, condition)
+def holds(finding: Finding, condition: Condition) -> bool:
+    """Whether one condition of a rule holds; a missing number or limit does not."""
+    value, limit = number_of(finding, condition.field), limit_of(finding, condition)
     return value is not None and limit is not None and _OPERATORS[condition.op](value, limit)
 
 
-def _limit(finding: Finding, condition: Condition) -> float | None:
-    limit = condition.limit if isinstance(condition.limit, float) else _field(finding, condition.limit)
+def limit_of(finding: Finding, condition: Condition) -> float | None:
+    """The limit of a condition in numbers; None where it is another number of the finding, and that is missing."""
+    limit = condition.limit if isinstance(condition.limit, float) else number_of(finding, condition.limit)
     return None if limit is None else limit * condition.times
 
 
-def _field(finding: Finding, name: str) -> float | None:
+def number_of(finding: Finding, name: str) -> float | None:
+    """A number of a finding by its dotted name, None when it is missing."""
     value: Any = finding
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
@@ -108,11 +111,11 @@ def _field(finding: Finding, name: str) -> float | None:
 
 
 def _words(finding: Finding, condition: Condition) -> str:
-    limit = _limit(finding, condition)
+    limit = limit_of(finding, condition)
     source = "" if isinstance(condition.limit, float) else f" ({condition.limit}"
     if source:
         source += f" x {condition.times:g})" if condition.times != 1 else ")"
-    value = _field(finding, condition.field)
+    value = number_of(finding, condition.field)
     shown = "missing" if value is None else f"{value:.4g}"
     return f"{condition.field} {shown} {condition.op} {'missing' if limit is None else f'{limit:.4g}'}{source}"
 

@@ -1,9 +1,11 @@
-"""Names that pages share, in Korean and English, from the YAML files of the folder `words`."""
+"""Names that pages share, in Korean and English: from the files of the folder `words`, and the board's own words."""
 
 from functools import cache
 from pathlib import Path
 
 import yaml
+
+from chambit.review.board import words as board
 
 FOLDER = Path(__file__).parent / "words"
 
@@ -20,4 +22,5 @@ def table() -> dict[str, dict[str, dict[str, str]]]:
 
 def word(group: str, key: str, language: str) -> str:
     """One word; the key itself where there is none, so that a page of an unknown thing still opens."""
-    return table().get(group, {}).get(key, {}).get(language, key)
+    both = table().get(group, {}).get(key) or board.table().get(group, {}).get(key, {})
+    return str(both.get(language, key))

@@ -1,13 +1,12 @@
 """One study: where it stands, the six cards, all its evidence, the closest pairs, and who has which part in it."""
 
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from chambit.hub import accounts, runs, studies, trail
+from chambit.hub import accounts, board, desk, runs, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import NotThereError
 from chambit.hub.sessions import Session
@@ -41,12 +40,12 @@ def of(hub: Hub, session: Session, name: str) -> Study:
 def study(request: Request, hub: AnyHub, session: Asking, name: str) -> Response:
     """The page a board member reads."""
     there = of(hub, session, name)
-    _, same = studies.looked_at(hub.database, name, hub.seen(name))
+    same = board.checked(hub, name)
     parts = studies.parts(hub.database, name)
     newest = trail.newest(hub.database, name, 12)
     known = {one.id: one for one in accounts.listed(hub.database)} if session.account.has("steward") else {}
     people = accounts.by_id(hub.database, {*parts, *(row.actor for row in newest)})
-    bundle = _bundle(there.folder / "dossier.json", (there.folder / "dossier.json").stat().st_mtime_ns)
+    bundle = desk.bundle_of(there.folder)
     return page(
         request, "study.html.j2", study=there, same=same, candidates=studies.candidates(hub.database, name),
         parts=parts, mine=parts.get(session.account.id, set()), people=people, everyone=list(known.values()),
@@ -86,7 +85,12 @@ def parts(hub: AnyHub, session: Acting, name: str, who: Text, what: Text, act: T
     return RedirectResponse(f"/studies/{name}#people", 303)
 
 
-@lru_cache(maxsize=8)
-def _bundle(path: Path, _changed: int) -> Any:
-    """The dossier of a run, read again when its file has changed."""
-    return dossier.untwinned(path.read_bytes())
+def own_parts(hub: Hub, session: Session, name: str) -> set[str]:
+    """What the asking person is in a study."""
+    return studies.parts(hub.database, name).get(session.account.id, set())
+
+
+def indicators(bundle: dossier.Bundle) -> list[dossier.Card]:
+    """The six cards of a dossier, for forms that vote on each."""
+    cards: list[dossier.Card] = dossier.view(bundle)["cards"]
+    return cards

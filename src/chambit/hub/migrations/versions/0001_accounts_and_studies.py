@@ -3,6 +3,8 @@
 import sqlalchemy as sql
 from alembic import op
 
+from chambit.hub.migrations.keeping import only_added_to
+
 revision = "0001"
 down_revision = None
 
@@ -74,23 +76,4 @@ def upgrade() -> None:
         sql.Column("part", sql.String(20), primary_key=True),
         sql.Column("given", sql.Float(53), nullable=False),
     )
-    _only_added_to("event")
-
-
-def _only_added_to(table: str) -> None:
-    """Refuse to change or delete rows of a table, by triggers of the database itself."""
-    said = f"rows of {table} are added, never changed or deleted"
-    if op.get_bind().dialect.name == "sqlite":
-        for what in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{said}'); END"
-            )
-        return
-    op.execute(
-        f"CREATE FUNCTION {table}_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{said}'; END $$"
-    )
-    op.execute(
-        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_kept()"
-    )
+    only_added_to("event")
