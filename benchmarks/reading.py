@@ -18,7 +18,8 @@ from scipy import stats
 from scipy.special import ndtr
 
 from chambit.core.evidence import Interval
-from chambit.reading import agreement, crossed, detection, power
+from chambit.reading import agreement, crossed, detection, power, protocol, simulate, trials
+from chambit.reading.course import course
 from chambit.reading.detection import clopper_pearson
 from chambit.reading.simulate import THRESHOLDS
 from chambit.reading.votes import Table
@@ -33,6 +34,20 @@ DESIGN = {
     (10, 150): ((1.00, 0.90, 0.64), (1.00, 1.00, 0.97), (1.00, 1.00, 1.00)),
     (12, 200): ((1.00, 0.95, 0.77), (1.00, 1.00, 0.99), (1.00, 1.00, 1.00)),
 }
+
+SCALES = (
+    (2, 300, 0.3, 0.5), (3, 100, 0.3, 0.5), (3, 300, 0.0, 0.5), (3, 300, 0.1, 0.5), (3, 300, 0.3, 0.5),
+    (5, 100, 0.2, 0.5), (5, 100, 0.4, 0.5), (5, 300, 0.3, 0.5), (10, 150, 0.3, 0.5), (5, 300, 0.3, 0.7),
+    (3, 100, 0.3, 0.9), (5, 300, 0.3, 0.9), (10, 300, 0.3, 0.9), (5, 300, 0.3, 0.97),
+)  # fmt: skip
+PROTOCOL = protocol.read(
+    {
+        "title": {"ko": "판독", "en": "benchmark"}, "tasks": ["authenticity"], "reject_reasons": [], "real": 150,
+        "synthetic": 150, "margin": 0.15, "level": LEVEL, "readers_least": 3, "outside_least": 0, "block": 50,
+        "repeats": 0.1, "practice": 6, "seed": 1, "holdout": "h", "candidate": "c", "ratio_told": False,
+    }
+)  # fmt: skip
+PLANS = [trials.plan(PROTOCOL, reader, bytes(16)) for reader in range(10)]
 
 
 class Case(NamedTuple):
@@ -89,8 +104,10 @@ def main() -> None:
     studies, draws = (60, 100) if given.quick else (given.studies, given.power)
     began = time.monotonic()
     print(f"{studies} studies a line; coverage of {LEVEL:.0%} intervals")
+    scales(3 * studies)
     for case in CASES:
         coverage(case, studies)
+    session(max(20, studies // 4))
     sizes(draws)
     powers(draws)
     print(f"{time.monotonic() - began:.0f} s")
@@ -133,7 +150,6 @@ def truths(case: Case) -> dict[str, float]:
         "auc": float((shares[1] * below).sum(1).mean()),
         "d'": case.dprime / wide,
         "criterion": case.criterion / wide,
-        "intra": float("nan"),
     }
 
 
@@ -149,7 +165,7 @@ def coverage(case: Case, studies: int) -> None:
         scores = scored(world, own, rng)
         scores[rng.random(scores.shape) > case.read] = np.nan
         names = tuple(f"r{k}" for k in range(case.readers)), tuple(f"i{k:03d}" for k in range(case.images))
-        found = intervals(Table(*names, world.synthetic, scores), rng)
+        found = intervals(Table(*names, world.synthetic, scores))
         wanted = truth | {"pooled accuracy": truth["accuracy"], "fleiss kappa": true_kappa(world)}
         for name, one in found.items():
             if one is not None:
@@ -166,7 +182,7 @@ def coverage(case: Case, studies: int) -> None:
         )
 
 
-def intervals(table: Table, rng: np.random.Generator) -> dict[str, Interval | None]:
+def intervals(table: Table) -> dict[str, Interval | None]:
     """All intervals of one study."""
     kinds = table.synthetic.astype(int)
 
@@ -186,7 +202,7 @@ def intervals(table: Table, rng: np.random.Generator) -> dict[str, Interval | No
         "criterion": crossed.estimate(criterion, LEVEL, "criterion", logit=False).interval,
     }
     if not np.isnan(table.scores).any():
-        found["fleiss kappa"] = agreement.among(table, LEVEL, 500, rng).interval
+        found["fleiss kappa"] = agreement.among(table, LEVEL).interval
     return found
 
 
@@ -202,6 +218,79 @@ def true_kappa(world: World) -> float:
     p = float(called.mean())
     chance = p**2 + (1 - p) ** 2
     return float((1 - 2 * p + 2 * both - chance) / (1 - chance))
+
+
+def scales(studies: int) -> None:
+    """Accuracy alone, on the natural and on the logit scale, in the plain probit model of the power table."""
+    print("\naccuracy: pooled, crossed natural scale, crossed logit scale; typical half width of the last")
+    for readers, images, sd, accuracy in SCALES:
+        rng = np.random.default_rng([readers, images])
+        parts = [
+            crossed.mean_squares(power.tables(readers, images, power.World(sd, IMAGE_SD, accuracy), 100, rng))
+            for _ in range(max(1, studies // 100))
+        ]
+        mean, msr, msc, mse = (np.concatenate(one).astype(np.float64) for one in zip(*parts, strict=True))
+        error, freedom = crossed.error(msr, msc, mse, readers, images)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * error
+            slope = 1 / (mean * (1 - mean))
+            away = np.abs(np.log(mean / (1 - mean)) - np.log(accuracy / (1 - accuracy)))
+        pooled = np.abs(mean - accuracy) <= 1.96 * np.sqrt(mean * (1 - mean) / (readers * images))
+        print(
+            f"  {readers:2} x {images}, sd {sd:.1f}, accuracy {accuracy:.2f}: {pooled.mean():.3f}  "
+            f"{(np.abs(mean - accuracy) <= half).mean():.3f}  {(away <= half * slope).mean():.3f}  "
+            f"{np.nanmedian(half):.3f}",
+            flush=True,
+        )
+
+
+def session(studies: int) -> None:
+    """Agreement on repeats, learning and fatigue of whole simulated sessions: 5 and 10 readers, 300 images."""
+    for readers, learning in ((5, 0.0), (5, 0.002), (10, 0.002)):
+        held: dict[str, list[bool]] = {}
+        truth = session_truths(learning)
+        for study in range(studies):
+            rng = np.random.default_rng([study, readers])
+            skills = [
+                simulate.Skill(dprime=0.5 + 0.6 * a, criterion=0.3 * b, learning=learning)
+                for a, b in rng.standard_normal((readers, 2))
+            ]
+            votes = simulate.votes(PROTOCOL, PLANS[:readers], skills, IMAGE_SD, study)
+            share, kappa = agreement.within(agreement.repeats(votes), LEVEL, 3.5)
+            found = course(votes, LEVEL)
+            for name, one in zip(truth, (share, kappa, found.learning, found.fatigue), strict=True):
+                if one.interval is not None:
+                    held.setdefault(name, []).append(one.interval.low <= truth[name] <= one.interval.high)
+        print(f"\nsessions of {readers} readers, learning {learning}: {studies} studies")
+        for name, answers in held.items():
+            low, high = clopper_pearson(sum(answers), len(answers), 0.95)
+            print(f"  {name:16}{truth[name]:8.3f}  {np.mean(answers):.3f} ({low:.3f}-{high:.3f})", flush=True)
+
+
+def session_truths(learning: float) -> dict[str, float]:
+    """What the intervals of a session should hold: 4,000 readers, 300 images each, places as in the plans."""
+    rng = np.random.default_rng(3)
+    shape = (4000, 300)
+    place = np.array([[t.position for t in plan if not t.repeat and not t.practice] for plan in PLANS])
+    at = place[rng.integers(len(place), size=4000)]
+    skill = (0.5 + 0.6 * rng.standard_normal((4000, 1))) / 2 + learning * at
+    criterion, image = 0.3 * rng.standard_normal((4000, 1)), IMAGE_SD * rng.standard_normal(shape)
+    side = np.where(np.arange(300) % 2 == 1, 1.0, -1.0)
+    # P(called synthetic) given image and the reader's own lasting impression; two showings are then independent.
+    # Repeats come later, which learning moves by a little; the truth is for the first place.
+    own = rng.standard_normal(shape)
+    called = ndtr((side * (skill + image) + OWN * own - criterion) / np.sqrt(1 - OWN**2))
+    share = called.mean(1)
+    same, chance = (called**2 + (1 - called) ** 2).mean(1), share**2 + (1 - share) ** 2
+    wide = np.sqrt(1 + IMAGE_SD**2)
+    right = (ndtr((skill - criterion) / wide) + ndtr((skill + criterion) / wide)) / 2
+    centred = at / 100 - (at / 100).mean(1, keepdims=True)
+    return {
+        "intra share": float(same.mean()),
+        "intra kappa": float((same - chance).sum() / (1 - chance).sum()),
+        "learning": float(((centred * right).sum(1) / np.square(centred).sum(1)).mean()),
+        "fatigue": 0.0,
+    }
 
 
 def sizes(draws: int) -> None:
