@@ -27,7 +27,6 @@ from chambit.review.board.process import Event
 from chambit.review.board.questions import Question
 from chambit.review.board.rules import Rules
 from chambit.review.board.words import BoardError
-from chambit.review.policy import Policy
 from chambit.review.verdict import overall
 
 UTILITY, SAFETY = (5,), (4, 6)
@@ -42,8 +41,7 @@ class Desk(NamedTuple):
         hub: where it is.
         study: the study.
         run: what lies in its folder now.
-        policy: of the hub.
-        rules: of its board.
+        rules: of the hub's board.
         bundle: of the dossier.
         facts: for the guards.
         now: the time.
@@ -52,7 +50,6 @@ class Desk(NamedTuple):
     hub: Hub
     study: studies.Study
     run: runs.Run
-    policy: Policy
     rules: Rules
     bundle: dossier.Bundle
     facts: Facts
@@ -63,11 +60,15 @@ def of(hub: Hub, name: str, now: datetime.datetime | None = None, thoroughly: bo
     """Everything about one study; `thoroughly` reads every byte of its set, as for a decision."""
     now = now or datetime.datetime.now(datetime.UTC)
     study = studies.of(hub.database, name)
-    used = policy.load(hub.settings.policy, hub.folder)
-    rules = board_rules.read(used)
+    rules = rules_of(hub)
     run = runs.read(study.folder, None if thoroughly else hub.seen(name))
     bundle = bundle_of(study.folder)
-    return Desk(hub, study, run, used, rules, bundle, _facts(hub, study, run, bundle, rules, now), now)
+    return Desk(hub, study, run, rules, bundle, _facts(hub, study, run, bundle, rules, now), now)
+
+
+def rules_of(hub: Hub) -> Rules:
+    """What the policy of the hub holds boards to."""
+    return board_rules.read(policy.load(hub.settings.policy, hub.folder))
 
 
 def attachments(at: Desk) -> dict[str, str]:

@@ -8,6 +8,7 @@ from chambit.core.errors import InputError, Problem
 from chambit.hub import accounts, database, runs, settings, studies, trail
 from chambit.hub.database import Database
 from chambit.hub.settings import Settings
+from chambit.review.board.process import State
 
 BESIDE_A_RUN = "hub"
 
@@ -67,5 +68,5 @@ def opened(path: Path) -> Hub:
     run = runs.read(path.resolve())
     hub = Hub.open(path / BESIDE_A_RUN)
     if not any(study.folder == run.folder for study in studies.listed(hub.database)):
-        studies.register(hub.database, trail.HUB, run, "generated")
+        studies.register(hub.database, trail.HUB, run, State.DRAFT)
     return hub

@@ -50,11 +50,12 @@ def known(database: Database) -> tuple[KnownKey, ...]:
     )  # fmt: skip
 
 
-def has_key(database: Database, who: str) -> bool:
-    """Whether a person has a key that signs."""
-    query = sql.select(signing.c.id).where(signing.c.account == who, signing.c.until.is_(None))
+def standing(database: Database, who: str) -> tuple[str, str]:
+    """Id of the key with which a person signs, and its first day; two empty strings where there is none."""
+    query = sql.select(signing.c.id, signing.c.begins).where(signing.c.account == who, signing.c.until.is_(None))
     with database.reading() as connection:
-        return connection.execute(query).first() is not None
+        row = connection.execute(query).first()
+    return (row.id, row.begins) if row else ("", "")
 
 
 def private(database: Database, who: str) -> bytes:

@@ -14,6 +14,7 @@ from chambit import __version__
 from chambit.core.errors import ChambitError
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import HubError, NotAllowedError, NotThereError
+from chambit.review.board.words import BoardError
 from chambit.web import pages, rendering
 from chambit.web.asking import LANGUAGES, SignInError, language_of
 from chambit.web.guard import Guard
@@ -52,9 +53,14 @@ def _refused(request: Request, error: ChambitError) -> Response:
     if isinstance(error, HubError) and error.wait:
         status, headers = 429, {"retry-after": f"{max(1, round(error.wait))}"}
     said = (error.ko, error.en) if isinstance(error, HubError) else (str(error), str(error))
+    unmet = error.unmet if isinstance(error, BoardError) else ()
+    if isinstance(error, BoardError):
+        said = (error.said.ko, error.said.en)
     if _wants_json(request):
-        return JSONResponse({"error": said[1], "ko": said[0]}, status, headers)
-    response = rendering.page(request, "refused.html.j2", status, said=said[LANGUAGES.index(language_of(request))])
+        told = [{"what": one.what, "reason": one.reason.en, "remedy": one.remedy.en} for one in unmet]
+        return JSONResponse({"error": said[1], "ko": said[0], "unmet": told}, status, headers)
+    words = said[LANGUAGES.index(language_of(request))]
+    response = rendering.page(request, "refused.html.j2", status, said=words, unmet=unmet)
     response.headers.update(headers)
     return response
 
@@ -73,7 +79,7 @@ def _malformed(request: Request, error: RequestValidationError) -> Response:
     if _wants_json(request):
         return JSONResponse({"error": f"Not understood: {where}"}, 422)
     said = (f"빠졌거나 잘못된 칸: {where}", f"Missing or wrong: {where}")[LANGUAGES.index(language_of(request))]
-    return rendering.page(request, "refused.html.j2", 422, said=said)
+    return rendering.page(request, "refused.html.j2", 422, said=said, unmet=())
 
 
 def _wants_json(request: Request) -> bool:

@@ -1,11 +1,12 @@
-"""The own account: password, second factor, and all sessions ended at once."""
+"""The own account: password, second factor, signing key."""
 
+import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from chambit.hub import accounts, sessions
+from chambit.hub import accounts, desk, sessions, signing
 from chambit.web.asking import COOKIE, Acting, AnyHub, Asking
 from chambit.web.rendering import page
 
@@ -14,9 +15,20 @@ Text = Annotated[str, Form(max_length=400)]
 
 
 @router.get("/account")
-def own(request: Request, session: Asking, done: str = "") -> Response:
+def own(request: Request, hub: AnyHub, session: Asking) -> Response:
     """What the account is, and what can be changed."""
-    return page(request, "account.html.j2", account=session.account, done=done)
+    return page(
+        request, "account.html.j2", account=session.account, least=desk.rules_of(hub).passphrase_least,
+        key=signing.standing(hub.database, session.account.id),
+    )  # fmt: skip
+
+
+@router.post("/account/key")
+def key(hub: AnyHub, session: Acting, passphrase: Text) -> Response:
+    """A new signing key under a passphrase; the one before signs no longer."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    signing.make(hub.database, session.account.id, passphrase, desk.rules_of(hub), today)
+    return RedirectResponse("/account#key", 303)
 
 
 @router.post("/account/password")

@@ -43,7 +43,7 @@ def members(request: Request, hub: AnyHub, session: Asking, name: str) -> Respon
         ballot=cast.get(session.account.id), cast=cast, count=at.facts.count(at.rules),
         open=State(at.study.state) is State.IN_REVIEW, choices=list(Choice), votes=list(Vote), tiers=TIERS[1:],
         indicators=study_page.indicators(at.bundle), decisions=given, signers=signers, facts=at.facts,
-        has_key=signing.has_key(hub.database, session.account.id), day=at.now.date(),
+        has_key=bool(signing.standing(hub.database, session.account.id)[0]), day=at.now.date(),
         last=at.now.date() + datetime.timedelta(days=at.rules.condition_days_most),
     )  # fmt: skip
 

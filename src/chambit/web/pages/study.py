@@ -12,6 +12,7 @@ from chambit.hub.refusals import NotThereError
 from chambit.hub.sessions import Session
 from chambit.hub.studies import Study
 from chambit.report import dossier
+from chambit.review.board.process import State
 from chambit.web.asking import Acting, AnyHub, Asking, must_have
 from chambit.web.rendering import page
 
@@ -66,7 +67,7 @@ def register(hub: AnyHub, session: Acting, folder: Text) -> Response:
     """Take a finished run into the hub."""
     must_have(session, "steward")
     run = runs.read(Path(folder).expanduser().resolve())
-    made = studies.register(hub.database, session.account.id, run, "generated")
+    made = studies.register(hub.database, session.account.id, run, State.DRAFT)
     return RedirectResponse(f"/studies/{made.id}", 303)
 
 
