@@ -107,3 +107,37 @@ signing = sql.Table(
     sql.Column("begins", sql.String(10), nullable=False),
     sql.Column("until", sql.String(10)),
 )
+
+reading = sql.Table(
+    "reading",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("study", sql.String(60), sql.ForeignKey("study.id"), nullable=False, index=True),
+    sql.Column("protocol", sql.Text, nullable=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Column("created", sql.Float(53), nullable=False),
+    sql.Column("state", sql.String(10), nullable=False),
+)
+
+seat = sql.Table(
+    "seat",
+    metadata,
+    sql.Column("reading", sql.String(80), sql.ForeignKey("reading.id"), primary_key=True),
+    sql.Column("account", sql.String(16), sql.ForeignKey("account.id"), primary_key=True),
+    sql.Column("number", sql.Integer, nullable=False),
+    sql.Column("pseudonym", sql.String(32), nullable=False),
+    sql.Column("outside", sql.Boolean, nullable=False),
+    sql.Column("experience", sql.String(200), nullable=False),
+    sql.UniqueConstraint("reading", "number", name="one_reader_for_a_number"),
+)
+
+vote = sql.Table(
+    "vote",
+    metadata,
+    sql.Column("reading", sql.String(80), sql.ForeignKey("reading.id"), primary_key=True),
+    sql.Column("trial", sql.String(32), primary_key=True),
+    sql.Column("number", sql.Integer, nullable=False),
+    sql.Column("position", sql.Integer, nullable=False),
+    sql.Column("body", sql.Text, nullable=False),
+    sql.Index("votes_of_a_reader", "reading", "number", "position"),
+)

@@ -53,14 +53,23 @@ def signed_in(request: Request) -> Session:
 
 
 def acting(request: Request, csrf: Annotated[str, Form()] = "") -> Session:
-    """The session of a request that changes something: it must carry the session's own token.
+    """The session of a form that changes something: it must carry the session's own token.
 
     Raises:
         SignInError: when nobody is signed in.
         NotAllowedError: when the token is missing or another's.
     """
+    return _with_token(request, csrf)
+
+
+def sending(request: Request) -> Session:
+    """The session of a message that changes something, its token in the header `X-CSRF-Token`; raises as `acting`."""
+    return _with_token(request, request.headers.get("x-csrf-token", ""))
+
+
+def _with_token(request: Request, csrf: str) -> Session:
     found = signed_in(request)
-    if not secrets.compare_digest(csrf or request.headers.get("x-csrf-token", ""), found.csrf):
+    if not secrets.compare_digest(csrf.encode(), found.csrf.encode()):
         raise NotAllowedError(
             "이 양식은 다른 곳에서 왔거나 오래되었습니다. 페이지를 새로 열고 다시 해 주십시오.",
             "This form came from elsewhere or is too old. Open the page again and repeat it.",
@@ -102,4 +111,5 @@ def local(path: str) -> str:
 
 Asking = Annotated[Session, Depends(signed_in)]
 Acting = Annotated[Session, Depends(acting)]
+Sending = Annotated[Session, Depends(sending)]
 AnyHub = Annotated[Hub, Depends(hub_of)]
