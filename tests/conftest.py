@@ -64,3 +64,12 @@ def stopped(tiny: Path) -> dict[str, Any]:
 
     made: dict[str, Any] = _once(tiny, "stopped", lambda: tinystudy.run_stopped(tiny))
     return made
+
+
+@pytest.fixture(scope="session")
+def reviewable(shared: Path) -> Path:
+    """The output folder of a tiny run whose verdict a board may review: measured little, by a policy that asks little."""
+    import tinystudy
+
+    _once(shared, "reviewable", lambda: tinystudy.run_reviewable(shared / "reviewable"))
+    return shared / "reviewable" / "out"

@@ -114,6 +114,16 @@ def write_study(folder: Path, **changes: Any) -> Path:
     return folder / "study.yaml"
 
 
+def run_reviewable(folder: Path) -> None:
+    """Run the tiny study with three measures and a policy that requires none: CONDITIONAL, as sets that boards see."""
+    title = "흉부 X선 예행연습 / Chest radiographs, a rehearsal"
+    study = write_study(folder, title=title, measures={"frechet": {}, "intensity": {}, "spectrum": {}})
+    raw = yaml.safe_load((folder / "tiny.yaml").read_text(encoding="utf-8")) | {"required": []}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True), encoding="utf-8")
+    said = chambit("run", study, "--out", folder / "out")
+    assert said.code == 0, said.err
+
+
 def evidence(out: Path) -> dict[str, dict[str, Any]]:
     """The evidence of an output folder by measure.quantity."""
     return {f"{item['measure']}.{item['quantity']}": item for item in json.loads((out / "evidence.json").read_bytes())}

@@ -6,6 +6,7 @@ from typing import Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from chambit.core import yamlfile
 from chambit.core.errors import InputError, Problem
 from chambit.core.evidence import Frozen
 
@@ -86,7 +87,7 @@ def load(folder: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return Settings.model_validate(yamlfile.read(path) or {})
     except ValidationError as error:
         problems = [
             Problem(f"{path}: {'.'.join(map(str, one['loc'])) or 'the file'}", one["msg"], "see docs/hub.md")

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
+from chambit.core import yamlfile
 from chambit.core.evidence import Frozen
 from chambit.prepare.contract import Contract
 from chambit.prepare.fulfilment import Line, Outcome
@@ -123,7 +123,7 @@ class Row(NamedTuple):
 @cache
 def _words() -> dict[str, Any]:
     """The words of this page; those of the dossier are another matter, and many."""
-    content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = yamlfile.read(Path(__file__).with_suffix(".yaml"))
     return content
 
 

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from chambit.core import yamlfile
 from chambit.core.errors import ChambitError, Problem
 from chambit.core.evidence import Band, Evidence, Interval, Verdict
 
@@ -75,7 +74,7 @@ def references() -> list[dict[str, Any]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = yamlfile.read(path)
     return content
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from chambit.core import digest
+from chambit.core import digest, yamlfile
 from chambit.core.errors import Problem, StudyError
 from chambit.core.evidence import Frozen, Verdict
 
@@ -66,11 +66,11 @@ def merged(path: Path) -> Any:
         OSError, yaml.YAMLError: of any of the files.
         StudyError: two files set the same key, or one is no mapping.
     """
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw = yamlfile.read(path)
     if not isinstance(raw, dict):
         return raw
     for name in raw.pop("include", ()):
-        part = yaml.safe_load((path.parent / str(name)).read_text(encoding="utf-8"))
+        part = yamlfile.read(path.parent / str(name))
         for block, keys in part.items() if isinstance(part, dict) else [("the file", None)]:
             own = raw.setdefault(block, {})
             if not isinstance(keys, dict) or not isinstance(own, dict) or own.keys() & keys.keys():

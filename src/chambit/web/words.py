@@ -3,8 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
-
+from chambit.core import yamlfile
 from chambit.review.board import words as board
 
 FOLDER = Path(__file__).parent / "words"
@@ -15,7 +14,7 @@ def table() -> dict[str, dict[str, dict[str, str]]]:
     """Group, key, language, word; two files that name one group are joined."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        for name, entries in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        for name, entries in yamlfile.read(path).items():
             groups.setdefault(name, {}).update(entries)
     return groups
 

@@ -4,8 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from chambit.core import yamlfile
 from chambit.core.evidence import Frozen
 from chambit.review.board.words import Text
 
@@ -43,7 +42,7 @@ class Indicator(Frozen):
 @cache
 def indicators(name: str = DEFAULT) -> tuple[Indicator, ...]:
     """The indicators of a scheme, in their order."""
-    content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = yamlfile.read(FOLDER / f"{name}.yaml")
     return tuple(
         Indicator(
             id=entry["id"],

@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from chambit.core import yamlfile
 from chambit.core.errors import ChambitError, Problem
 from chambit.core.evidence import Frozen
 
@@ -50,7 +49,7 @@ def table() -> dict[str, dict[str, Any]]:
     """
     groups: dict[str, dict[str, Any]] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        for name, entries in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        for name, entries in yamlfile.read(path).items():
             if name in groups:
                 raise ChambitError("Words of the board are given twice.", [Problem(f"{path.name}: {name}", "twice")])
             groups[name] = entries
