@@ -149,16 +149,18 @@ def _chosen(sets: Sets, protocol: Protocol, rng: np.random.Generator) -> dict[st
     share = {label: int(count) for label, count in exact.items()}
     for label in sorted(exact, key=lambda one: share[one] - exact[one])[: each - sum(share.values())]:
         share[label] += 1
+    # the classes of items and of practice are the same in both kinds, place by place
+    places = rng.permutation([label for label, count in share.items() for _ in range(count)])
     real = _one_of_each(sets.real)
     chosen: dict[str, Sequence[int]] = {}
     for kind, images in (("real", real), ("synthetic", sets.synthetic)):
-        rows: list[int] = []
-        for label, count in share.items():
-            rows += rng.choice(np.flatnonzero(images.labels == label), count, replace=False).tolist()
-        order = rng.permutation(len(rows))
-        chosen[kind] = [rows[k] for k in order]
-    places = real.table["_row"].to_list()
-    chosen["real"] = [places[row] for row in chosen["real"]]
+        pools = {
+            label: rng.choice(np.flatnonzero(images.labels == label), count, replace=False).tolist()
+            for label, count in share.items()
+        }
+        chosen[kind] = [int(pools[str(label)].pop()) for label in places]
+    rows = real.table["_row"].to_list()
+    chosen["real"] = [rows[row] for row in chosen["real"]]
     return chosen
 
 
