@@ -8,11 +8,17 @@ OUT    ?= out/demo
 help:                     ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.done      ## the virtual environment, with pinned packages
+setup: $(VENV)/.done javascript/node_modules/.done   ## the virtual environment, with pinned packages
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -U 'pip>=25.1'   # --group needs it
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[decoders,dp,imagenet,ocr,postgres,prompt,slides,video,web]' --group dev
+	@touch $@
+
+# third-party scripts come by the lock file into an ignored folder; without npm what needs them is skipped and says so
+javascript/node_modules/.done: javascript/package.json javascript/package-lock.json
+	@mkdir -p javascript/node_modules
+	@if command -v npm > /dev/null; then cd javascript && npm ci --silent; else echo "npm is not installed: no axe-core"; fi
 	@touch $@
 
 demo: setup               ## the main job on the embedded phantom cohort; prints where the dossier is

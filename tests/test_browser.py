@@ -23,6 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("chromium is not installed", allow_module_level=True)
 
+AXE = Path(__file__).parents[1] / "javascript" / "node_modules" / "axe-core" / "axe.min.js"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -321,6 +322,42 @@ def test_a_reader_reads_by_keyboard_alone_and_goes_on_after_closing_the_window(
     page.keyboard.press("Tab")
     page.locator("#go-on").press("Enter")
     page.wait_for_selector("#work:not([hidden])")
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make setup` brings it where npm is")
+def test_no_page_has_a_serious_barrier(person: Person, study: str) -> None:
+    script = AXE.read_text(encoding="utf-8")
+    found = []
+
+    def look(path: str) -> None:
+        person.goes(path)
+        person.page.wait_for_load_state("networkidle")
+        person.page.evaluate(script)
+        told = person.page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
+        for one in told["violations"]:
+            if one["impact"] in ("serious", "critical"):
+                found.append(f"{path}: {one['id']}: {one['help']}: {[n['target'] for n in one['nodes']][:4]}")
+
+    person.page.context.clear_cookies()
+    look("/login")
+    for login, paths in {
+        "admin": ["/accounts", "/trail"],
+        "steward": [
+            "/",
+            "/account",
+            "/account/second",
+            study,
+            f"{study}/review",
+            f"{study}/board",
+            f"{study}/readings",
+        ],
+        "clinical": [f"{study}/board"],
+        "reader": [f"/read/{study.rsplit('/', 1)[1]}-r1"],
+    }.items():
+        person.comes(login)
+        for path in paths:
+            look(path)
+    assert found == []
 
 
 def test_nothing_went_wrong_in_the_browser(person: Person) -> None:
