@@ -214,6 +214,11 @@ def votes(person: Person, study: str, login: str) -> None:
     person.sends('form[action$="/ballot"]')
 
 
+def counts(page: Any, done: int) -> None:
+    """Wait until the reader's screen says that so many are done."""
+    sync_api.expect(page.locator("#count")).to_have_text(re.compile(f"^{done} /"))
+
+
 def test_a_steward_leads_the_study_to_its_review(person: Person, study: str) -> None:
     assert "막고 있는 것" in happens(person, study, "prepare")
     for what in ATTACHED:
@@ -309,15 +314,15 @@ def test_a_reader_reads_by_keyboard_alone_and_goes_on_after_closing_the_window(
     person.goes(f"{study}/readings")
     page.click("text=판독하기")
     for number in range(2):
-        page.wait_for_function(f"document.getElementById('count').textContent.startsWith('{number} /')")
+        counts(page, number)
         page.wait_for_selector("#work:not([hidden])")
         for key in ("4", "y", "3", "ArrowUp", "+", "Enter"):
             page.keyboard.press(key)
-        page.wait_for_function(f"document.getElementById('count').textContent.startsWith('{number + 1} /')")
+        counts(page, number + 1)
     place = page.url
     page.goto("about:blank")
     page.goto(place)
-    page.wait_for_function("document.getElementById('count').textContent.startsWith('2 /')")
+    counts(page, 2)
     page.wait_for_selector("#pause:not([hidden])")  # practice has ended
     page.keyboard.press("Tab")
     page.locator("#go-on").press("Enter")

@@ -34,7 +34,8 @@ def members(request: Request, hub: AnyHub, session: Asking, name: str) -> Respon
     eligible = {who for who, has in parts.items() if "member" in has}
     given = desk.decisions(hub, name)
     signers = {one: desk.signers(hub, given[one]) for one in given}
-    people = accounts.by_id(hub.database, {*seats, *eligible, *(who for some in signers.values() for who in some)})
+    everyone = {*seats, *eligible, *at.facts.creators, *(who for some in signers.values() for who in some)}
+    people = accounts.by_id(hub.database, everyone)
     cast = {one.member: one for one in at.facts.ballots if one.candidate == at.facts.candidate}
     return page(
         request, "board.html.j2", study=at.study, same=same, mine=parts.get(session.account.id, set()), seats=seats,
