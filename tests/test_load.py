@@ -28,7 +28,7 @@ from hubs import cheap_hashes, postgresql
 
 __all__ = ["cheap_hashes"]  # a fixture of every test here
 READERS = 200
-SECONDS = 5.0
+SECONDS = 3.0
 SMALL = {"telltales": [], "images_least": 20, "practice": 2, "repeats": 0.0, "block": 10, "pixels": 32, "margin": 0.2}
 
 
@@ -168,7 +168,7 @@ def test_no_acknowledged_vote_is_lost_when_the_server_is_killed(folder: Path, ti
     assert all(found[trial]["score"] == score for trial, score in crowd.kept.items())
     before = len(crowd.kept)
     server = Server(folder)
-    crowd.read(server.port, 3.0)  # those who come back go on
+    crowd.read(server.port, 1.5)  # those who come back go on
     server.end(signal.SIGINT)
     assert crowd.refused == []
     assert len(crowd.kept) > before
