@@ -3,7 +3,7 @@
     hash = SHA-256(previous hash || canonical JSON of number, time, actor, kind, about and body)
 
 The database refuses to change or delete a row (triggers). One who takes the triggers away and edits a row is found by
-`verify`; one who cuts the newest rows off is found only by a head that was kept elsewhere, so decisions sign the head.
+`verify`; one who cuts the newest rows off is found only by a head that was kept elsewhere.
 """
 
 import json

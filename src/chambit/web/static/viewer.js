@@ -1,172 +1,351 @@
-// A grey picture of 16 bits on a canvas: window and level through a table, zoom, pan, keyboard and pointer, one mark.
-// Drag changes the window (across: width, up and down: level), wheel and + - zoom, shift-drag pans, r begins anew.
+// Shows grey pictures of 16 bits on a canvas, one or many of one size (the frames of a film, the slices of a volume).
+// Everything can be done by mouse, by touch and by keyboard alone:
+//
+//   drag, arrows                 window: up and down the level, left and right the width
+//   wheel, + and -, two fingers  zoom at the pointer
+//   right drag, shift and drag   move the picture; shift and arrows do the same
+//   double click, r              as at first           i  bright for dark
+//   ctrl and wheel, [ and ]      slice or frame        space  play and stop, Home and End  first and last
+//
+// Pixels are drawn one by one, never smoothed, once each is as large as a pixel of the screen.
 
-const FULL = 65535;
-const STEP = 0.04;  // of the full range, for each press of an arrow
+const FULL = 65536;
+const NARROWEST = 16;
+const WIDEST = 2 * FULL;
+const LARGEST = 64;
+const SETTLED = 300;  // milliseconds of rest after which a change is told
+const SLIP = 3;  // pixels a hand may tremble within a click
+const STEP = 1.1;
+const held = (value, low, high) => Math.min(high, Math.max(low, value));
+
+const WORDS = {
+  ko: (it) => `밝기 ${it.level}, 폭 ${it.width}, 확대 ${it.zoom.toFixed(1)}배`
+    + (it.inverted ? ", 반전" : "") + (it.count > 1 ? `, ${it.count}장 가운데 ${it.frame + 1}` : ""),
+  en: (it) => `level ${it.level}, width ${it.width}, zoom ${it.zoom.toFixed(1)}`
+    + (it.inverted ? ", inverted" : "") + (it.count > 1 ? `, ${it.frame + 1} of ${it.count}` : ""),
+};
 
 export class Viewer {
-  // options: live, an element that is told what changed; onchange({level, width, zoom}) at every change by a person
+  /**
+   * @param {HTMLCanvasElement} canvas - sized by CSS; give it tabindex="0" and a label.
+   * @param {object} options
+   *   live: an aria-live element that is told the window and the zoom when they come to rest;
+   *   onchange: called with {level, width, zoom, inverted, frame, count} once for each act: a drag, a turn of the
+   *     wheel, a key;
+   *   oninput: called with the same, continuously, for numbers on the page;
+   *   window: [level, width] to begin with, in grey levels of 0 to 65535; the whole range where none is given.
+   */
   constructor(canvas, options = {}) {
     this.canvas = canvas;
-    this.live = options.live ?? null;
-    this.onchange = options.onchange ?? (() => {});
-    this.buffer = document.createElement("canvas");
-    this.table = new Uint8Array(FULL + 1);
-    this.pixels = null;
-    this.marked = null;
-    this.drag = null;
-    this.words = document.documentElement.lang === "ko"
-      ? (w) => `밝기 ${w.level} %, 폭 ${w.width} %, 확대 ${w.zoom}배` : (w) => `level ${w.level} %, width ${w.width} %, zoom ${w.zoom}`;
-    canvas.addEventListener("pointerdown", (event) => this.down(event));
-    canvas.addEventListener("pointermove", (event) => this.move(event));
-    canvas.addEventListener("pointerup", () => { this.drag = null; });
-    canvas.addEventListener("pointercancel", () => { this.drag = null; });
-    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    canvas.addEventListener("dblclick", () => this.reset(true));
-    canvas.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.draw()).observe(canvas);
+    this.pen = canvas.getContext("2d");
+    this.options = options;
+    this.words = WORDS[document.documentElement.lang] ?? WORDS.ko;
+    this.frames = [];
+    this.frame = 0;
+    this.table = new Uint32Array(FULL);
+    this.picture = document.createElement("canvas");
+    this.ring = null;
+    this.pointers = new Map();
+    this.over = null;
+    this.timers = {};
+    this.#home();
+    this.#listen();
+    this.sized = new ResizeObserver(() => this.#fit());
+    this.sized.observe(canvas);
   }
 
-  // pixels: Uint16Array, row by row
-  show(pixels, width, height) {
-    if (pixels.length !== width * height) throw new Error(`${pixels.length} pixels are not ${width} x ${height}`);
-    Object.assign(this, { pixels, width, height, marked: null });
-    this.buffer.width = width;
-    this.buffer.height = height;
-    this.image = new ImageData(width, height);
-    this.reset(false);
+  /** Show one picture (Uint16Array, row by row from the top left) or a list of them; window is [level, width]. */
+  show(pixels, width, height, window = this.options.window) {
+    this.stop();
+    this.frames = Array.isArray(pixels) ? pixels.slice() : [pixels];
+    this.wide = width;
+    this.high = height;
+    this.first = window ?? [FULL / 2, FULL];
+    this.frame = 0;
+    this.ring = null;
+    this.picture.width = width;
+    this.picture.height = height;
+    this.data = this.picture.getContext("2d").createImageData(width, height);
+    this.shades = new Uint32Array(this.data.data.buffer);
+    this.#home();
+    this.#develop();
+    this.#fit();
   }
 
-  reset(told) {
-    Object.assign(this, { level: 0.5, span: 1, zoom: 1, x: 0, y: 0, inverted: false });
-    this.render();
-    if (told) this.changed();
+  /** Put pixels in the place of one frame, when they arrive later than the others. */
+  put(frame, pixels) {
+    this.frames[frame] = pixels;
+    if (frame === this.frame) this.#develop();
   }
 
-  // Where a point of the screen lies in the picture, [x, y] in [0, 1] from the top left; null outside of it.
-  place(clientX, clientY) {
+  /** Window, zoom and place as at first. */
+  reset() {
+    this.#home();
+    this.#develop();
+    this.#changed("reset");
+  }
+
+  /** Bright for dark. */
+  invert() {
+    this.inverted = !this.inverted;
+    this.#develop();
+    this.#changed("invert");
+  }
+
+  /** Set the window in grey levels of 0 to 65535. */
+  setWindow(level, width) {
+    this.level = held(level, 0, FULL - 1);
+    this.width = held(width, NARROWEST, WIDEST);
+    this.#develop();
+    this.#changed("window");
+  }
+
+  /** Zoom by a factor; at a place of the screen (clientX, clientY), or the middle of the canvas. */
+  zoomBy(factor, at = null) {
     const box = this.canvas.getBoundingClientRect();
-    const fit = this.fit(box.width, box.height);
-    const x = (clientX - box.left - fit.left) / (this.width * fit.scale);
-    const y = (clientY - box.top - fit.top) / (this.height * fit.scale);
+    const [x, y] = at ? [at[0] - box.left - box.width / 2, at[1] - box.top - box.height / 2] : [0, 0];
+    const zoom = held(this.zoom * factor, 1, LARGEST);
+    const grown = zoom / this.zoom;
+    this.left = x - (x - this.left) * grown;
+    this.top = y - (y - this.top) * grown;
+    this.zoom = zoom;
+    this.#keep();
+    this.#changed("zoom");
+  }
+
+  /** Move the picture by pixels of the page. */
+  pan(right, down) {
+    this.left += right;
+    this.top += down;
+    this.#keep();
+    this.#changed("pan");
+  }
+
+  /** Go to a frame, counted from 0. */
+  go(frame) {
+    const to = held(frame, 0, this.frames.length - 1);
+    if (to === this.frame) return;
+    this.frame = to;
+    this.#develop();
+    this.#changed("frame");
+  }
+
+  /** The frame so many after this one, or before; it ends at the first and the last. */
+  step(by) {
+    this.go(this.frame + by);
+  }
+
+  /** Play the frames in their order, so many a second, again and again. */
+  play(rate) {
+    this.stop();
+    if (this.frames.length < 2) return;
+    this.playing = setInterval(() => {
+      const next = (this.frame + 1) % this.frames.length;
+      if (!this.frames[next]) return;
+      this.frame = next;
+      this.#develop();
+      this.options.oninput?.(this.told());
+    }, 1000 / rate);
+    this.rate = rate;
+    this.options.oninput?.(this.told());
+  }
+
+  /** Stop playing. */
+  stop() {
+    if (!this.playing) return;
+    clearInterval(this.playing);
+    this.playing = 0;
+    this.options.oninput?.(this.told());
+  }
+
+  /** Where a place of the screen lies in the picture: x and y of 0 to 1 from its top left, or null beside it. */
+  place(clientX, clientY) {
+    if (!this.frames.length) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const scale = this.scale * this.zoom;
+    const x = (clientX - box.left - box.width / 2 - this.left) / (this.wide * scale) + 0.5;
+    const y = (clientY - box.top - box.height / 2 - this.top) / (this.high * scale) + 0.5;
     return x >= 0 && x <= 1 && y >= 0 && y <= 1 ? [x, y] : null;
   }
 
+  /** Draw a ring at a place as `place` gives it; null takes it away. */
   mark(place) {
-    this.marked = place;
-    this.draw();
+    this.ring = place;
+    this.#draw();
   }
 
-  fit(wide, high) {
-    const scale = Math.min(wide / this.width, high / this.height) * this.zoom;
-    return { scale, left: (wide - this.width * scale) / 2 + this.x, top: (high - this.height * scale) / 2 + this.y };
-  }
-
-  render() {
-    if (!this.pixels) return;
-    const low = this.level - this.span / 2;
-    for (let value = 0; value <= FULL; value += 1) {
-      const grey = Math.max(0, Math.min(255, Math.round(((value / FULL - low) / this.span) * 255)));
-      this.table[value] = this.inverted ? 255 - grey : grey;
-    }
-    const out = this.image.data;
-    for (let k = 0; k < this.pixels.length; k += 1) {
-      const grey = this.table[this.pixels[k]];
-      out[4 * k] = out[4 * k + 1] = out[4 * k + 2] = grey;
-      out[4 * k + 3] = 255;
-    }
-    this.buffer.getContext("2d").putImageData(this.image, 0, 0);
-    this.draw();
-  }
-
-  draw() {
-    if (!this.pixels) return;
-    const ratio = window.devicePixelRatio || 1;
-    const [wide, high] = [this.canvas.clientWidth, this.canvas.clientHeight];
-    if (!wide || !high) return;
-    this.canvas.width = Math.round(wide * ratio);
-    this.canvas.height = Math.round(high * ratio);
-    const context = this.canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    const fit = this.fit(wide, high);
-    context.imageSmoothingEnabled = fit.scale * ratio < 1;
-    context.drawImage(this.buffer, fit.left, fit.top, this.width * fit.scale, this.height * fit.scale);
-    if (!this.marked) return;
-    const [x, y] = [fit.left + this.marked[0] * this.width * fit.scale, fit.top + this.marked[1] * this.height * fit.scale];
-    for (const [colour, line] of [["#000", 4], ["#ffd24d", 2]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = line;
-      context.beginPath();
-      context.arc(x, y, 11, 0, 2 * Math.PI);
-      context.stroke();
-    }
-  }
-
-  changed() {
-    const told = { level: Math.round(this.level * 100), width: Math.round(this.span * 100), zoom: Math.round(this.zoom * 10) / 10 };
-    if (this.live) this.live.textContent = this.words(told);
-    this.onchange(told);
-  }
-
-  window(level, span) {
-    this.level = Math.max(0, Math.min(1, level));
-    this.span = Math.max(0.01, Math.min(2, span));
-    this.render();
-    this.changed();
-  }
-
-  zoomed(times, at = null) {
-    const before = this.zoom;
-    this.zoom = Math.max(1, Math.min(16, this.zoom * times));
-    if (at) {
-      const box = this.canvas.getBoundingClientRect();
-      const [x, y] = [at[0] - box.left - box.width / 2, at[1] - box.top - box.height / 2];
-      this.x = x - ((x - this.x) * this.zoom) / before;
-      this.y = y - ((y - this.y) * this.zoom) / before;
-    }
-    if (this.zoom === 1) this.x = this.y = 0;
-    this.draw();
-    this.changed();
-  }
-
-  down(event) {
-    this.canvas.setPointerCapture(event.pointerId);
-    this.drag = { from: [event.clientX, event.clientY], pan: event.shiftKey || event.button === 2, was: [this.level, this.span, this.x, this.y] };
-  }
-
-  move(event) {
-    if (!this.drag) return;
-    const [dx, dy] = [event.clientX - this.drag.from[0], event.clientY - this.drag.from[1]];
-    if (Math.hypot(dx, dy) <= 3) return;
-    const [level, span, x, y] = this.drag.was;
-    if (this.drag.pan) {
-      [this.x, this.y] = [x + dx, y + dy];
-      this.draw();
-    } else {
-      this.window(level + dy / 400, span + dx / 300);
-    }
-  }
-
-  wheel(event) {
-    event.preventDefault();
-    this.zoomed(event.deltaY < 0 ? 1.2 : 1 / 1.2, [event.clientX, event.clientY]);
-  }
-
-  key(event) {
-    const acts = {
-      ArrowUp: () => this.window(this.level - STEP, this.span),
-      ArrowDown: () => this.window(this.level + STEP, this.span),
-      ArrowLeft: () => this.window(this.level, this.span - STEP),
-      ArrowRight: () => this.window(this.level, this.span + STEP),
-      "+": () => this.zoomed(1.25),
-      "=": () => this.zoomed(1.25),
-      "-": () => this.zoomed(0.8),
-      r: () => this.reset(true),
-      i: () => { this.inverted = !this.inverted; this.render(); this.changed(); },
+  /** What is shown now. */
+  told() {
+    return {
+      level: Math.round(this.level), width: Math.round(this.width), zoom: this.zoom, inverted: this.inverted,
+      frame: this.frame, count: this.frames.length, playing: Boolean(this.playing),
     };
-    const act = acts[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+  }
+
+  #home() {
+    [this.level, this.width] = this.first ?? [FULL / 2, FULL];
+    [this.zoom, this.left, this.top, this.inverted] = [1, 0, 0, false];
+  }
+
+  #develop() {
+    const pixels = this.frames[this.frame];
+    if (!pixels) return;
+    const low = this.level - this.width / 2;
+    const { table, shades } = this;
+    for (let value = 0; value < FULL; value += 1) {
+      const grey = Math.round(held((value - low) / this.width, 0, 1) * 255);
+      const shown = this.inverted ? 255 - grey : grey;
+      table[value] = 0xff000000 | (shown << 16) | (shown << 8) | shown;
+    }
+    for (let at = 0; at < shades.length; at += 1) shades[at] = table[pixels[at]];
+    this.picture.getContext("2d").putImageData(this.data, 0, 0);
+    this.#draw();
+  }
+
+  #fit() {
+    const box = this.canvas.getBoundingClientRect();
+    if (!box.width || !box.height) return;
+    this.dense = window.devicePixelRatio || 1;
+    this.canvas.width = Math.round(box.width * this.dense);
+    this.canvas.height = Math.round(box.height * this.dense);
+    this.scale = this.wide ? Math.min(box.width / this.wide, box.height / this.high) : 1;
+    this.#keep();
+    this.#draw();
+  }
+
+  #draw() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      const { pen, canvas, dense } = this;
+      if (!this.wide || !dense) return;
+      pen.fillStyle = "#000";
+      pen.fillRect(0, 0, canvas.width, canvas.height);
+      const scale = this.scale * this.zoom * dense;
+      const [wide, high] = [this.wide * scale, this.high * scale];
+      const left = Math.round(canvas.width / 2 + this.left * dense - wide / 2);
+      const top = Math.round(canvas.height / 2 + this.top * dense - high / 2);
+      pen.imageSmoothingEnabled = scale < 1;
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(this.picture, left, top, Math.round(wide), Math.round(high));
+      if (this.ring) this.#circle(left + this.ring[0] * wide, top + this.ring[1] * high);
+    });
+  }
+
+  #circle(x, y) {
+    for (const [colour, thick] of [["#000", 5], ["#ffc43c", 2.5]]) {
+      this.pen.beginPath();
+      this.pen.arc(x, y, 13 * this.dense, 0, 2 * Math.PI);
+      this.pen.strokeStyle = colour;
+      this.pen.lineWidth = thick * this.dense;
+      this.pen.stroke();
+    }
+  }
+
+  /** Some of the picture stays in the middle, and a picture that fits stays where it is. */
+  #keep() {
+    const box = this.canvas.getBoundingClientRect();
+    const most = (length, room) => Math.max(0, (length * (this.scale ?? 1) * this.zoom - room) / 2);
+    const [right, down] = [most(this.wide ?? 1, box.width), most(this.high ?? 1, box.height)];
+    this.left = held(this.left, -right, right);
+    this.top = held(this.top, -down, down);
+  }
+
+  /** An act of the person: told to the page at once, and as one change when it has come to rest. */
+  #changed(what) {
+    this.#draw();
+    this.options.oninput?.(this.told());
+    clearTimeout(this.timers.said);
+    this.timers.said = setTimeout(() => {
+      if (this.options.live) this.options.live.textContent = this.words(this.told());
+    }, SETTLED);
+    if (this.pointers.size) { this.dragged = true; return; }
+    if (what !== "zoom" || !this.wheeling) this.options.onchange?.(this.told());
+  }
+
+  #listen() {
+    const on = (name, act) => this.canvas.addEventListener(name, act, { passive: false });
+    on("pointerdown", (event) => this.#down(event));
+    on("pointermove", (event) => this.#move(event));
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) on(name, (event) => this.#up(event));
+    on("pointerleave", () => { this.over = null; });
+    on("contextmenu", (event) => event.preventDefault());
+    on("dblclick", () => this.reset());
+    on("wheel", (event) => this.#wheel(event));
+    on("keydown", (event) => this.#key(event));
+  }
+
+  #down(event) {
+    this.canvas.focus({ preventScroll: true });
+    this.canvas.setPointerCapture(event.pointerId);
+    this.moving = event.button === 2 || event.shiftKey;
+    this.still = [event.clientX, event.clientY];
+    this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+  }
+
+  #move(event) {
+    const [x, y] = this.over = [event.clientX, event.clientY];
+    const before = this.pointers.get(event.pointerId);
+    if (!before || !this.frames.length) return;
+    if (this.still && Math.hypot(x - this.still[0], y - this.still[1]) < SLIP) return;
+    this.still = null;
+    const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
+    this.pointers.set(event.pointerId, [x, y]);
+    const [right, down] = [x - before[0], y - before[1]];
+    if (other) {
+      const apart = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]) || 1;
+      this.pan(right / 2, down / 2);
+      this.zoomBy(apart([x, y]) / apart(before), [(x + other[0]) / 2, (y + other[1]) / 2]);
+    } else if (this.moving) {
+      this.pan(right, down);
+    } else if (right || down) {
+      this.setWindow(this.level + (down * this.width) / 400, this.width * Math.exp(right / 200));
+    }
+  }
+
+  #up(event) {
+    if (!this.pointers.delete(event.pointerId) || this.pointers.size || !this.dragged) return;
+    this.dragged = false;
+    this.options.onchange?.(this.told());
+  }
+
+  #wheel(event) {
     event.preventDefault();
-    act();
+    if (event.ctrlKey) { this.step(Math.sign(event.deltaY)); return; }
+    this.wheeling = true;
+    this.zoomBy(Math.exp(-held(event.deltaY * (event.deltaMode ? 30 : 1), -150, 150) / 500), [event.clientX, event.clientY]);
+    clearTimeout(this.timers.wheel);
+    this.timers.wheel = setTimeout(() => {
+      this.wheeling = false;
+      this.options.onchange?.(this.told());
+    }, SETTLED);
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || !this.frames.length) return;
+    const [key, by] = [event.key, this.canvas.clientWidth / 20];
+    const acts = event.shiftKey
+      ? { ArrowUp: [0, by], ArrowDown: [0, -by], ArrowLeft: [by, 0], ArrowRight: [-by, 0] }
+      : { ArrowUp: [-0.05, 1], ArrowDown: [0.05, 1], ArrowLeft: [0, 1 / STEP], ArrowRight: [0, STEP] };
+    const done = {
+      "+": () => this.zoomBy(STEP * STEP, this.over), "=": () => this.zoomBy(STEP * STEP, this.over),
+      "-": () => this.zoomBy(1 / STEP / STEP, this.over), _: () => this.zoomBy(1 / STEP / STEP, this.over),
+      r: () => this.reset(), i: () => this.invert(), "[": () => this.step(-1), "]": () => this.step(1),
+    };
+    const many = {
+      " ": () => (this.playing ? this.stop() : this.play(this.rate ?? 8)),
+      Home: () => this.go(0), End: () => this.go(this.frames.length - 1),
+    };
+    if (key in acts) {
+      if (event.shiftKey) this.pan(...acts[key]);
+      else this.setWindow(this.level + acts[key][0] * this.width, this.width * acts[key][1]);
+    } else if (key.toLowerCase() in done) {
+      done[key.toLowerCase()]();
+    } else if (key in many && this.frames.length > 1) {
+      many[key]();
+    } else {
+      return;
+    }
+    event.preventDefault();
   }
 }
