@@ -144,7 +144,7 @@ def test_doctor_says_what_it_found() -> None:
 
 def test_doctor_knows_the_extras_and_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    listed = {extra: [re.split("[<>=]", line)[0] for line in lines]
+    listed = {extra: [re.split(r"[\[<>=]", line)[0] for line in lines]
               for extra, lines in project["optional-dependencies"].items()}  # fmt: skip
     assert {extra: list(part.packages) for extra, part in doctor.EXTRAS.items()} == listed
     monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "opacus" else "1.0")

@@ -16,7 +16,7 @@ COMMANDS = {
     "prompt": "Order images by text: plan, price, ask, show.",
     "sample": "Draw more with what a finished run has trained.",
     "audit": "Examine a synthetic set that somebody else made.",
-    "serve": "Serve review, reader study and catalogue as pages.",
+    "serve": "Serve the review and reader studies as pages.",
     "inspect": "Inspect what was delivered against its contract.",
     "seal": "Encrypt originals at rest.",
     "unseal": "Restore sealed originals with their key.",

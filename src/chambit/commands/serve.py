@@ -10,7 +10,7 @@ import click
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for a network.")
 @click.option("--port", default=8420, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 def command(study_or_hub: Path, host: str, port: int) -> None:
-    """Serve the review, the reader study and the catalogue.
+    """Serve the review and reader studies as pages.
 
     STUDY_OR_HUB is the output folder of a finished run, or a folder for a hub of many studies (made when it is not
     there). Nothing is loaded from elsewhere; settings stand in hub.yaml in the hub's folder.
