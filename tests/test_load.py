@@ -123,14 +123,14 @@ class Reading200:
 def prepared(folder: Path, run: Path) -> tuple[Reading, list[tuple[str, str]]]:
     """A reader study with its readers signed in; cookies and tokens of all."""
     made = Hub.open(folder)
-    studies.register(made.database, trail.HUB, runs.read(run), "draft")
+    name = studies.register(made.database, trail.HUB, runs.read(run), "draft").id
     tokens = []
     people = []
     for number in range(READERS):
         one = accounts.create(made.database, trail.HUB, f"reader{number}", "R", ["reader"])
-        studies.give_part(made.database, trail.HUB, "tiny", one, "reader")
+        studies.give_part(made.database, trail.HUB, name, one, "reader")
         people.append(one)
-    study = readings.plan(made, trail.HUB, "tiny", {"ko": "판독", "en": "Reading"}, 10, False)
+    study = readings.plan(made, trail.HUB, name, {"ko": "판독", "en": "Reading"}, 10, False)
     for one in people:
         readings.invite(made, trail.HUB, study, one.id, False, "")
         token = sessions.open_for(made.database, one)
