@@ -68,7 +68,7 @@ def stopped(tiny: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def reviewable(shared: Path) -> Path:
-    """The output folder of a tiny run whose verdict a board may review: measured little, by a policy that asks little."""
+    """The output folder of a tiny run that a board may review: measured little, by a policy that asks little."""
     import tinystudy
 
     _once(shared, "reviewable", lambda: tinystudy.run_reviewable(shared / "reviewable"))
