@@ -28,7 +28,9 @@ from hubs import cheap_hashes, postgresql
 
 __all__ = ["cheap_hashes"]  # a fixture of every test here
 READERS = 200
-SECONDS = 3.0
+ENOUGH = 60
+"""Acknowledged votes among which the server is killed; most readers have a request under way then."""
+PATIENCE = 120.0
 SMALL = {"telltales": [], "images_least": 20, "practice": 2, "repeats": 0.0, "block": 10, "pixels": 32, "margin": 0.2}
 
 
@@ -84,21 +86,27 @@ class Reading200:
         self.refused: list[str] = []
         self._lock = threading.Lock()
 
-    def read(self, port: int, seconds: float) -> None:
-        """All read at once, until the time is over or the server is gone."""
+    def wait(self, votes: int) -> None:
+        """Wait until so many votes were acknowledged, or the patience is over."""
+        end = time.monotonic() + PATIENCE
+        while len(self.kept) < votes and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def read(self, port: int, seconds: float, votes: int = 1 << 30) -> None:
+        """All read at once, until the time is over, so many votes were acknowledged, or the server is gone."""
         end = time.monotonic() + seconds
-        threads = [threading.Thread(target=self._one, args=(port, pair, end)) for pair in self.tokens]
+        threads = [threading.Thread(target=self._one, args=(port, pair, end, votes)) for pair in self.tokens]
         for one in threads:
             one.start()
         for one in threads:
             one.join()
 
-    def _one(self, port: int, pair: tuple[str, str], end: float) -> None:
+    def _one(self, port: int, pair: tuple[str, str], end: float, votes: int) -> None:
         token, csrf = pair
         own = {"cookie": f"{asking.COOKIE}={token}", "x-csrf-token": csrf, "content-type": "application/json"}
         line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
-            while time.monotonic() < end:
+            while time.monotonic() < end and len(self.kept) < votes:
                 line.request("GET", f"/api/readings/{self.key}/next", headers=own)
                 due = json.loads(line.getresponse().read())
                 if due["trial"] is None:
@@ -156,22 +164,22 @@ def test_no_acknowledged_vote_is_lost_when_the_server_is_killed(folder: Path, ti
     study, tokens = prepared(folder, tiny / "once")
     crowd = Reading200(study.id, tokens)
     server = Server(folder)
-    killer = threading.Timer(SECONDS, lambda: server.end(signal.SIGKILL))
+    killer = threading.Thread(target=lambda: (crowd.wait(ENOUGH), server.end(signal.SIGKILL)))
     killer.start()
-    crowd.read(server.port, 60.0)
+    crowd.read(server.port, PATIENCE)
     killer.join()
     assert crowd.refused == []
-    assert len(crowd.kept) > 20
+    assert len(crowd.kept) >= ENOUGH
     found, broken = there_now(folder, study)
     assert broken is None
     assert set(crowd.kept) <= set(found)
     assert all(found[trial]["score"] == score for trial, score in crowd.kept.items())
     before = len(crowd.kept)
     server = Server(folder)
-    crowd.read(server.port, 1.5)  # those who come back go on
+    crowd.read(server.port, PATIENCE, before + ENOUGH)  # those who come back go on
     server.end(signal.SIGINT)
     assert crowd.refused == []
-    assert len(crowd.kept) > before
+    assert len(crowd.kept) >= before + ENOUGH
     found, broken = there_now(folder, study)
     assert broken is None
     assert set(crowd.kept) <= set(found)

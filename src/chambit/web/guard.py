@@ -89,7 +89,9 @@ class Guard:
         if scope["method"] not in SAFE and _foreign(headers, host):
             return PlainTextResponse("This form was sent from another site and is not taken.", 403)
         address = scope["client"][0] if scope.get("client") else ""
-        wait = self.requests.wait(_cookie(headers) or address)
+        # a page of the catalogue shows 60 small pictures: they are part of it and not counted
+        small = scope["path"].startswith("/catalogue/") and "/thumb/" in scope["path"]
+        wait = 0.0 if small else self.requests.wait(_cookie(headers) or address)
         if not wait and scope["path"] in ("/login", "/second", "/first") and scope["method"] == "POST":
             wait = self.logins.wait(address)
         if wait:
