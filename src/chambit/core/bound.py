@@ -6,7 +6,7 @@ fooled by a file that was changed behind the back of its time reads every byte.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,28 @@ def files_of(folder: Path, seen: Path | None = None) -> dict[str, str]:
     """SHA-256 of each file by its name relative to the folder; see `digest_of`."""
     known: Mapping[str, Any] = json.loads(seen.read_bytes()) if seen is not None and seen.is_file() else {}
     now: dict[str, list[Any]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            problem = Problem(str(path), "is a link", "put the file itself there")
+    for name, entry in _files(folder, ""):
+        if entry.is_symlink():
+            problem = Problem(entry.path, "is a link", "put the file itself there")
             raise InputError("The folder cannot be bound by a digest.", [problem])
-        there = path.stat()
+        there = entry.stat()
         stamp = [there.st_size, there.st_mtime_ns, there.st_ino]
         old = known.get(name)
-        now[name] = [*stamp, old[3] if old is not None and old[:3] == stamp else digest.of_file(path)]
+        now[name] = [*stamp, old[3] if old is not None and old[:3] == stamp else digest.of_file(Path(entry.path))]
     if seen is not None and now != known:
         seen.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(seen, json.dumps(now).encode())
     return {name: entry[3] for name, entry in now.items()}
+
+
+def _files(folder: Path | str, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """Every file and link below a folder with its name relative to it; links are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield f"{prefix}{entry.name}", entry
 
 
 def of_files(files: Mapping[str, str]) -> str:
