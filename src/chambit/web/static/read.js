@@ -14,6 +14,11 @@ function only(name) {
   for (const id of ["pause", "done", "work"]) at(id).hidden = id !== name;
 }
 
+function counted() {
+  at("bar").value = due.done;
+  at("count").textContent = `${due.done} / ${due.of}`;
+}
+
 function trouble(text) {
   at("trouble").textContent = text;
   at("trouble").hidden = !text;
@@ -31,11 +36,10 @@ async function asked(path, options) {
 
 async function next(rested) {
   due = await (await asked(`${api}/next`)).json();
-  at("bar").value = due.done;
-  at("count").textContent = `${due.done} / ${due.of}`;
-  if (!due.trial) { only("done"); at("done-title").focus(); return; }
-  if (due.pause && !rested) { only("pause"); at("pause-title").focus(); return; }
+  if (!due.trial) { counted(); only("done"); at("done-title").focus(); return; }
+  if (due.pause && !rested) { counted(); only("pause"); at("pause-title").focus(); return; }
   const raw = await (await asked(`${api}/pixels/${due.trial}`)).arrayBuffer();
+  counted();  // only with the picture: a count that runs ahead of it invites an answer to the picture before
   form.reset();
   giveaway = null;
   at("practice").hidden = !due.practice;
@@ -91,7 +95,7 @@ canvas.addEventListener("click", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (at("work").hidden || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (sending || at("work").hidden || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.target.matches("input[type=text], textarea, select")) return;
   const key = event.key;
   if (/^[1-6]$/.test(key)) {
