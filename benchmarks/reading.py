@@ -40,6 +40,10 @@ SCALES = (
     (5, 100, 0.2, 0.5), (5, 100, 0.4, 0.5), (5, 300, 0.3, 0.5), (10, 150, 0.3, 0.5), (5, 300, 0.3, 0.7),
     (3, 100, 0.3, 0.9), (5, 300, 0.3, 0.9), (10, 300, 0.3, 0.9), (5, 300, 0.3, 0.97),
 )  # fmt: skip
+NEAR_ONE = (
+    (3, 50, 0.2, 0.98), (5, 50, 0.2, 0.95), (5, 50, 0.2, 0.99), (5, 150, 0.2, 0.99), (5, 150, 0.2, 0.998),
+    (10, 150, 0.2, 0.999),
+)  # fmt: skip
 PROTOCOL = protocol.read(
     {
         "title": {"ko": "판독", "en": "benchmark"}, "tasks": ["authenticity"], "reject_reasons": [], "real": 150,
@@ -105,6 +109,7 @@ def main() -> None:
     began = time.monotonic()
     print(f"{studies} studies a line; coverage of {LEVEL:.0%} intervals")
     scales(3 * studies)
+    near_one(studies)
     for case in CASES:
         coverage(case, studies)
     session(max(20, studies // 4))
@@ -240,6 +245,24 @@ def scales(studies: int) -> None:
             f"  {readers:2} x {images}, sd {sd:.1f}, accuracy {accuracy:.2f}: {pooled.mean():.3f}  "
             f"{(np.abs(mean - accuracy) <= half).mean():.3f}  {(away <= half * slope).mean():.3f}  "
             f"{np.nanmedian(half):.3f}",
+            flush=True,
+        )
+
+
+def near_one(studies: int) -> None:
+    """Shares close to 1, such as labels called right: coverage, and in how many studies nobody ever said otherwise."""
+    print("\nshares near 1: coverage of `crossed.estimate`; share of studies in which the readers never differed")
+    for readers, images, sd, share in NEAR_ONE:
+        rng = np.random.default_rng([readers, images, round(1000 * share)])
+        held, never = [], 0
+        for _ in range(studies):
+            table = power.tables(readers, images, power.World(sd, IMAGE_SD, share), 1, rng)[0].astype(np.float64)
+            one = crossed.estimate(crossed.means(table, np.zeros(images, int)), LEVEL, "share", logit=True)
+            never += bool(table.all())
+            assert one.interval is not None
+            held.append(one.interval.low <= share <= one.interval.high)
+        print(
+            f"  {readers:2} x {images}, sd {sd:.1f}, share {share:.3f}: {np.mean(held):.3f}  {never / studies:.3f}",
             flush=True,
         )
 

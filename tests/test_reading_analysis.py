@@ -228,10 +228,14 @@ def test_images_that_everybody_tells_apart() -> None:
 def test_perfect_readers_are_no_study_that_was_not_run() -> None:
     study = planned()
     found = by_quantity(analysis.analysed(study, read(study, [Skill(dprime=30.0)] * 5, 0.0), OPTIONS))
-    assert found["accuracy"].value is None
-    assert found["accuracy"].details["point"] == 1.0
-    assert "no spread" in found["accuracy"].reason
+    accuracy = found["accuracy"]
+    assert (accuracy.value, accuracy.reason) == (1.0, "")
+    assert accuracy.interval is not None
+    assert accuracy.interval.low == pytest.approx(0.025 ** (1 / study.images))  # exact: all of n images
+    assert accuracy.interval.high == 1.0
+    assert "never differed" in accuracy.interval.method
     assert found["equivalence"].value == 1.0
+    assert found["dprime"].value is None or found["dprime"].interval is not None
 
 
 def test_bias_alone_is_not_detection() -> None:

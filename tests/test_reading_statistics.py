@@ -97,7 +97,6 @@ def test_the_interval_is_the_t_interval_of_the_error() -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (np.ones((5, 10)), "every reader has the same accuracy"),
         (np.tile([0.0, 1.0], (5, 5)), "every reader has the same accuracy"),  # all call all synthetic
         (np.random.default_rng(0).integers(0, 2, (1, 10)).astype(float), "1 of 3 readers"),
         (np.random.default_rng(0).integers(0, 2, (2, 10)).astype(float), "2 of 3 readers"),
@@ -108,6 +107,16 @@ def test_no_interval_of_width_zero(table: np.ndarray, words: str) -> None:
     assert one.interval is None
     assert words in one.reason
     assert one.value == pytest.approx(table.mean())
+
+
+@pytest.mark.parametrize(("said", "low", "high"), [(1.0, 0.025**0.1, 1.0), (0.0, 0.0, 1 - 0.025**0.1)])
+def test_readers_who_never_differ_get_an_exact_interval_over_images(said: float, low: float, high: float) -> None:
+    one = crossed.estimate(crossed.means(np.full((5, 10), said), np.zeros(10, int)), 0.95, "share", logit=True)
+    assert one.interval is not None
+    assert (one.interval.low, one.interval.high) == (pytest.approx(low), pytest.approx(high))
+    assert one.error is None  # and so no test of equivalence
+    few = crossed.estimate(crossed.means(np.full((2, 10), said), np.zeros(10, int)), 0.95, "share", logit=True)
+    assert few.interval is None
 
 
 def test_readers_without_a_common_image_give_no_interval() -> None:

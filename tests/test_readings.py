@@ -15,14 +15,17 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from chambit.core.errors import InputError
-from chambit.hub import accounts, material, readings, runs, settings, studies, trail
+from chambit.core.evidence import Evidence, Finding, Verdict
+from chambit.hub import accounts, desk, experts, material, readings, records, runs, settings, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.readings import Reading
 from chambit.hub.refusals import HubError, NotAllowedError, NotThereError
 from chambit.reading.simulate import Skill
 from chambit.reading.simulate import votes as simulated
 from chambit.reading.trials import plan
+from chambit.report import dossier
 from chambit.review import policy
+from chambit.review.verdict import judge
 from chambit.web import asking
 from chambit.web.app import create_app
 from hubs import PASSWORD, cheap_hashes
@@ -243,6 +246,121 @@ def test_the_analysis_recovers_readers_of_known_skill(hub: Hub) -> None:
     assert found["equivalence"].value is not None
     assert found["equivalence"].value > 0.05
     assert accuracy.n["readers"] == READERS
+
+
+# ----------------------------------------------------------------------------------------------- evidence
+
+
+def read_and_closed(hub: Hub, dprime: float = 0.0) -> Reading:
+    made = planned(hub)
+    read_all(hub, made, [Skill(dprime=dprime)] * READERS)
+    readings.close(hub, trail.HUB, made)
+    return made
+
+
+def test_a_closed_study_is_evidence_of_indicator_5(hub: Hub) -> None:
+    before = desk.of(hub, "tiny")
+    assert not before.told.counted
+    made = read_and_closed(hub, dprime=3.0)
+    at = desk.of(hub, "tiny")
+    rows = {one.key: one for one in at.bundle.evidence}
+    assert {"reading.accuracy", "reading.equivalence", "reading.label_right", "reading.plausible"} <= set(rows)
+    assert rows["reading.accuracy"].verdict is Verdict.CONDITIONAL
+    assert rows["reading.equivalence"].verdict is Verdict.CONDITIONAL
+    assert {"reading.accuracy", "reading.equivalence"} <= set(at.facts.conditional)
+    assert at.facts.evidence not in ("", before.facts.evidence, at.run.evidence)
+    assert made.id in desk.attachments(at)["utility.reader_study"]
+    card = next(card for card in dossier.view(at.bundle)["cards"] if card.id == 5)
+    assert "reading.accuracy" in {row.evidence.key for row in card.rows}
+
+
+def test_readers_who_cannot_tell_pass_and_those_who_lean_do_not(hub: Hub) -> None:
+    read_and_closed(hub)
+    rows = {one.key: one for one in desk.of(hub, "tiny").bundle.evidence}
+    accuracy = rows["reading.accuracy"]
+    assert accuracy.interval is not None
+    assert (accuracy.verdict is Verdict.PASS) == (accuracy.interval.low <= 0.5 <= accuracy.interval.high)
+    lower = {"interval": accuracy.interval.model_copy(update={"low": 0.4, "high": 0.49}), "value": 0.45}
+    assert judge(accuracy_of(accuracy, lower), desk.policy_of(hub)).verdict is Verdict.CONDITIONAL
+
+
+def accuracy_of(one: Evidence, changes: dict[str, Any]) -> Finding:
+    return Finding.model_validate(one.model_dump(include=set(Finding.model_fields)) | changes)
+
+
+def test_labels_called_wrong_fail_the_set(hub: Hub) -> None:
+    made = planned(hub)
+    for who in people(hub):
+        seat = readings.seat_of(hub, made, who)
+        while (due := readings.next_of(hub, made, seat).trial) is not None:
+            wrong = {"label": "no" if due.kind == "synthetic" else "yes", "quality": 4, "reject": []}
+            readings.cast(hub, made, seat, due.id, answer(plausibility=wrong))
+    readings.close(hub, trail.HUB, made)
+    at = desk.of(hub, "tiny")
+    rows = {one.key: one for one in at.bundle.evidence}
+    assert rows["reading.label_right"].value == 0
+    assert rows["reading.label_right"].verdict is Verdict.FAIL
+    assert rows["reading.plausible"].verdict is Verdict.CONDITIONAL  # 10 images cannot show 90 % of what real ones got
+    assert at.bundle.verdict is Verdict.FAIL
+    assert at.facts.verdict is Verdict.FAIL
+    assert at.facts.utility is not None
+    assert at.facts.utility.verdict is Verdict.FAIL
+
+
+def test_a_study_that_ends_within_a_review_waits_for_the_next(hub: Hub) -> None:
+    made = planned(hub)
+    read_all(hub, made, [Skill(dprime=3.0)] * READERS)
+    with hub.database.writing() as connection:
+        body = {"event": "open_review", "candidate": made.protocol.candidate}
+        studies.moved(connection, trail.HUB, "tiny", "in_review", body)
+    readings.close(hub, trail.HUB, made)
+    at = desk.of(hub, "tiny")
+    assert [said.name for said in at.told.after] == [made.id]
+    assert at.facts.evidence == at.run.evidence
+    assert "reading.accuracy" not in {one.key for one in at.bundle.evidence}
+    steward, _ = client_of(hub, "steward")
+    assert "이번 심의에서는 세지 않음" in steward.get("/studies/tiny").text
+    with hub.database.writing() as connection:
+        studies.moved(connection, trail.HUB, "tiny", "examined", {"event": "return_examined"})
+    assert desk.of(hub, "tiny").told.counted
+
+
+def test_readings_of_another_set_are_no_evidence(hub: Hub) -> None:
+    read_and_closed(hub)
+    there = studies.of(hub.database, "tiny")
+    told = experts.told(hub.database, "tiny", "f" * 64, desk.policy_of(hub))
+    assert not told.evidence
+    assert told.sealed("run") == "run"
+    assert experts.told(hub.database, "tiny", there.candidate, desk.policy_of(hub)).sealed("run") != "run"
+
+
+def test_a_stop_between_closing_and_counting_loses_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = planned(hub)
+    read_all(hub, made, [Skill(dprime=0.0)] * READERS)
+
+    def stopped(*_: Any) -> None:
+        raise RuntimeError("stopped")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(experts, "add", stopped)
+        with pytest.raises(RuntimeError):
+            readings.close(hub, trail.HUB, made)
+    assert readings.of(hub, made.id).state == "closed"
+    assert not desk.of(hub, "tiny").told.counted
+    for _ in range(2):  # the second look adds nothing
+        readings.analysed(hub, readings.of(hub, made.id))
+    assert len(records.every(hub.database, "tiny", experts.KIND)) == 1
+    assert desk.of(hub, "tiny").told.counted
+
+
+def test_a_study_that_nobody_read_is_no_evidence(hub: Hub) -> None:
+    made = planned(hub)
+    readings.close(hub, trail.HUB, made)
+    assert not desk.of(hub, "tiny").told.counted
+    steward, _ = client_of(hub, "steward")
+    page = steward.get(f"/readings/{made.id}/results")
+    assert page.status_code == 409
+    assert "답이 하나도 없습니다" in page.text
 
 
 # -------------------------------------------------------------------------------------------------- pages

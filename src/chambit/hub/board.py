@@ -217,7 +217,7 @@ def close_condition(at: Desk, by: str, name: str, evidence: str, note: str) -> N
 
 def _digests(at: Desk) -> Digests:
     return Digests(
-        study=_hex(at.run.registered), policy=_hex(str(at.run.policy["digest"])), evidence=at.run.evidence,
+        study=_hex(at.run.registered), policy=_hex(str(at.run.policy["digest"])), evidence=at.facts.evidence,
         dossier=at.facts.dossier, candidate=at.run.candidate,
     )  # fmt: skip
 

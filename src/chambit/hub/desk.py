@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from chambit.core import digest
 from chambit.core.evidence import Evidence, Verdict
-from chambit.hub import records, runs, signing, studies, trail
+from chambit.hub import experts, records, runs, signing, studies, trail
 from chambit.hub.hub import Hub
 from chambit.report import dossier, wording
 from chambit.review import policy
@@ -23,7 +23,7 @@ from chambit.review.board.conditions import Closing, Condition
 from chambit.review.board.decision import Signed
 from chambit.review.board.dsse import Envelope
 from chambit.review.board.facts import Examined, Facts, Permit
-from chambit.review.board.process import Event
+from chambit.review.board.process import Event, State
 from chambit.review.board.questions import Question
 from chambit.review.board.rules import Rules
 from chambit.review.board.words import BoardError
@@ -32,6 +32,9 @@ from chambit.review.verdict import overall
 UTILITY, SAFETY = (5,), (4, 6)
 """Indicators whose evidence is the examination of utility (3a), and of safety (3b)."""
 APPROVALS = "source.approvals"
+READER_STUDY = "utility.reader_study"
+"""The attachment that a reader study of the hub itself stands for."""
+BEFORE_REVIEW = (State.DRAFT, State.PREPARED, State.GENERATED, State.EXAMINED)
 
 
 class Desk(NamedTuple):
@@ -42,7 +45,8 @@ class Desk(NamedTuple):
         study: the study.
         run: what lies in its folder now.
         rules: of the hub's board.
-        bundle: of the dossier.
+        bundle: of the dossier, with what people found who looked at the set.
+        told: what those people found.
         facts: for the guards.
         now: the time.
     """
@@ -52,6 +56,7 @@ class Desk(NamedTuple):
     run: runs.Run
     rules: Rules
     bundle: dossier.Bundle
+    told: experts.Told
     facts: Facts
     now: datetime.datetime
 
@@ -62,19 +67,37 @@ def of(hub: Hub, name: str, now: datetime.datetime | None = None, thoroughly: bo
     study = studies.of(hub.database, name)
     rules = rules_of(hub)
     run = runs.read(study.folder, None if thoroughly else hub.seen(name))
-    bundle = bundle_of(study.folder)
-    return Desk(hub, study, run, rules, bundle, _facts(hub, study, run, bundle, rules, now), now)
+    told = experts_of(hub, study, run.measured)
+    bundle = bundle_of(hub, study, told)
+    return Desk(hub, study, run, rules, bundle, told, _facts(hub, study, run, bundle, told, rules, now), now)
 
 
 def rules_of(hub: Hub) -> Rules:
     """What the policy of the hub holds boards to."""
-    return board_rules.read(policy.load(hub.settings.policy, hub.folder))
+    return board_rules.read(policy_of(hub))
+
+
+def policy_of(hub: Hub) -> policy.Policy:
+    """The policy of the hub, by which boards work and what people found is judged."""
+    return policy.load(hub.settings.policy, hub.folder)
+
+
+def experts_of(hub: Hub, study: studies.Study, measured: str) -> experts.Told:
+    """What people found who looked at the set; a review that is open or has decided weighs what it was opened on.
+
+    Args:
+        hub: where it is.
+        study: the study.
+        measured: digest of the candidate that the run's evidence speaks of.
+    """
+    reviews = [one for one in _moves(hub, study) if one.body.get("event") == Event.OPEN_REVIEW]
+    opened = _at(reviews[-1].time) if reviews and State(study.state) not in BEFORE_REVIEW else None
+    return experts.told(hub.database, study.id, measured, policy_of(hub), opened)
 
 
 def attachments(at: Desk) -> dict[str, str]:
-    """What is attached: by the study file, and by people in the hub since then."""
-    stated = {name: str(one.body["text"]) for name, one in _standing(at.hub, at.study, "attachment").items()}
-    return {name: text for name, text in ({**at.bundle.attached, **stated}).items() if text}
+    """What is attached: by the study file, by people in the hub since then, and by its own reader studies."""
+    return {name: text for name, text in at.bundle.attached.items() if text}
 
 
 def decisions(hub: Hub, name: str) -> dict[str, Envelope]:
@@ -92,15 +115,12 @@ def signers(hub: Hub, given: Envelope) -> tuple[str, ...]:
 
 
 def _facts(
-    hub: Hub, study: studies.Study, run: runs.Run, bundle: dossier.Bundle, rules: Rules, now: datetime.datetime
-) -> Facts:
+    hub: Hub, study: studies.Study, run: runs.Run, bundle: dossier.Bundle, told: experts.Told, rules: Rules,
+    now: datetime.datetime,
+) -> Facts:  # fmt: skip
     parts = studies.parts(hub.database, study.id)
-    attached = {
-        **bundle.attached,
-        **{name: one.body["text"] for name, one in _standing(hub, study, "attachment").items()},
-    }
-    rows = runs.evidence_of(study.folder)
-    moves = [one for one in trail.events(hub.database, study.id, limit=100_000) if one.kind == "study.moved"]
+    rows = (*runs.evidence_of(study.folder), *told.evidence)
+    moves = _moves(hub, study)
     reviews = [one for one in moves if one.body.get("event") == Event.OPEN_REVIEW]
     decided = [one for one in moves if one.body.get("decision")]
     signed = _signed(hub, study, rules)
@@ -108,7 +128,7 @@ def _facts(
         day=now.date(),
         creators=tuple(who for who, has in parts.items() if has & {"creator", "generator"}),
         approvers=tuple(who for who, has in parts.items() if "approver" in has),
-        attached=tuple(name for name, text in attached.items() if text),
+        attached=tuple(name for name, text in bundle.attached.items() if text),
         submitted=any(one.body.get("event") == Event.SUBMIT for one in moves),
         permits_needed=_permits_needed(rows),
         permits=_permits(rows),
@@ -121,8 +141,8 @@ def _facts(
         attempts=run.attempt,
         utility=_examined(rows, bundle, UTILITY, run),
         safety=_examined(rows, bundle, SAFETY, run),
-        verdict=Verdict(run.verdict),
-        evidence=run.evidence,
+        verdict=bundle.verdict,
+        evidence=told.sealed(run.evidence),
         conditional=tuple(one.key for one in rows if one.verdict is Verdict.CONDITIONAL),
         dossier=digest.of_file(study.folder / "dossier.html"),
         dossier_candidate=run.measured,
@@ -137,6 +157,10 @@ def _facts(
         decision=signed,
         standing=str(decided[-1].body["decision"]) if decided else "",
     )
+
+
+def _moves(hub: Hub, study: studies.Study) -> list[trail.Event]:
+    return [one for one in trail.events(hub.database, study.id, limit=100_000) if one.kind == "study.moved"]
 
 
 def _examined(
@@ -199,7 +223,20 @@ def _bundle(path: Path, _changed: int) -> dossier.Bundle:
     return dossier.untwinned(path.read_bytes())
 
 
-def bundle_of(folder: Path) -> dossier.Bundle:
-    """The dossier of a run, read again when its file has changed."""
+def dossier_of(folder: Path) -> dossier.Bundle:
+    """The dossier of a run as it was made, read again when its file has changed."""
     path = folder / "dossier.json"
     return _bundle(path, path.stat().st_mtime_ns)
+
+
+def bundle_of(hub: Hub, study: studies.Study, told: experts.Told) -> dossier.Bundle:
+    """The dossier of a run with what people found and stated since it was made."""
+    made = dossier_of(study.folder)
+    read = [one.name for one in told.counted if any(item.key.startswith("reading.") for item in one.evidence)]
+    stated = {name: str(one.body["text"]) for name, one in _standing(hub, study, "attachment").items()}
+    attached = {**made.attached, **({READER_STUDY: ", ".join(read)} if read else {}), **stated}
+    if not told.counted:
+        return made.model_copy(update={"attached": attached})
+    evidence = (*made.evidence, *told.evidence)
+    verdict, because = overall(evidence)
+    return made.model_copy(update={"attached": attached, "evidence": evidence, "verdict": verdict, "because": because})

@@ -220,7 +220,7 @@ def matches(view: View, words: str) -> bool:
 
 def sheet(hub: Hub, view: View) -> Sheet:
     """Everything about one set; raises as `card`."""
-    bundle, study = desk.bundle_of(view.study.folder), view.study
+    bundle, study = desk.dossier_of(view.study.folder), view.study
     there = records.standing(hub.database, study.id, "attachment")
     attached = {**bundle.attached, **{name: str(one.body["text"]) for name, one in there.items()}}
     rows = {one.key: one for one in bundle.evidence}
@@ -275,7 +275,7 @@ def _stamped(folder: Path) -> tuple[Path, int, int]:
 
 @lru_cache(maxsize=512)
 def _facts(folder: Path, _dossier: int, _table: int) -> _Facts:
-    bundle, held = desk.bundle_of(folder), imagetable.table(folder)
+    bundle, held = desk.dossier_of(folder), imagetable.table(folder)
     told = {name: count for name, count in bundle.counts.get("synthetic", {}).items() if name != "subjects"}
     images = len(held.rows) or told.get("images", 0)
     labels = held.counts or {name: count for name, count in told.items() if name != "images"}

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from chambit.core import digest
 from chambit.core.errors import StudyError
 from chambit.core.evidence import Finding, Frozen
-from chambit.hub import material, studies, trail
+from chambit.hub import experts, material, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import HubError, NotAllowedError, NotThereError
 from chambit.hub.tables import reading, seat, vote
@@ -274,14 +274,17 @@ def votes(hub: Hub, one: Reading) -> list[Vote]:
 
 
 def close(hub: Hub, by: str, one: Reading) -> None:
-    """End a reader study: no more votes, and the analysis may be looked at."""
+    """End a reader study: no more votes, the analysis may be looked at, and its findings become evidence."""
     with hub.database.writing() as connection:
         connection.execute(reading.update().where(reading.c.id == one.id).values(state="closed"))
         trail.append(connection, by, "reading.closed", one.study, {"reading": one.id})
+    analysed(hub, of(hub, one.id), by)
 
 
-def analysed(hub: Hub, one: Reading) -> list[Finding]:
-    """What the votes show.
+def analysed(hub: Hub, one: Reading, by: str = trail.HUB) -> list[Finding]:
+    """What the votes show; nothing where nobody read.
+
+    The first look keeps the findings as evidence of the study, also where the hub stopped between closing and that.
 
     Raises:
         HubError: while the study is open: there are no interim looks.
@@ -296,7 +299,10 @@ def analysed(hub: Hub, one: Reading) -> list[Finding]:
         Reader(pseudonym=each.pseudonym, outside=each.outside, experience=each.experience)
         for each in seats(hub, one).values()
     ]
-    return analysis.analysed(one.protocol, votes(hub, one), options, people)
+    cast_ = votes(hub, one)
+    found = analysis.analysed(one.protocol, cast_, options, people) if cast_ else []
+    experts.add(hub.database, by, one.study, one.id, f"/readings/{one.id}/results", found)
+    return found
 
 
 def _protocol(

@@ -52,6 +52,12 @@ def add(
     return sealed
 
 
+def there(connection: sql.Connection, study: str, kind: str, name: str) -> bool:
+    """Whether a record of this name stands, as this transaction sees it."""
+    where = (record.c.study == study) & (record.c.kind == kind) & (record.c.name == name)
+    return connection.execute(sql.select(record.c.number).where(where)).first() is not None
+
+
 def every(database: Database, study: str, kind: str) -> list[Record]:
     """All records of a kind, oldest first, those that stand no longer too."""
     query = (

@@ -211,7 +211,8 @@ def estimate(found: Spread, level: float, what: str, *, logit: bool) -> Estimate
     """
     readers, value = len(found.values), float(found.values.mean())
     if reason := _no_interval(found, what):
-        return Estimate(value, None, reason, readers, found.images)
+        exact = _unanimous(found, level) if logit else None
+        return Estimate(value, exact, "" if exact else reason, readers, found.images)
     msr, msc, mse = (np.asarray(one) for one in found.squares)
     se, freedom = (float(one) for one in error(msr, msc, mse, readers, found.images, found.kinds))
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * se
@@ -224,6 +225,20 @@ def estimate(found: Spread, level: float, what: str, *, logit: bool) -> Estimate
     return Estimate(
         value, Interval(low=low, high=high, level=level, method=method), "", readers, found.images, se, freedom
     )
+
+
+def _unanimous(found: Spread, level: float) -> Interval | None:
+    """Interval of a share that is 0 or 1 for every reader on every image; None where it is not, or readers are too few.
+
+    Exact over images (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404). Readers who never differ say nothing of
+    how others would, so these readers are taken as they are, and the method says so.
+    """
+    share = float(found.values[0])
+    if len(found.values) < FEWEST or share not in (0.0, 1.0) or (found.values != share).any():
+        return None
+    width = 1 - float(((1 - level) / 2) ** (1 / found.images))
+    low, high = (1 - width, 1.0) if share else (0.0, width)
+    return Interval(low=low, high=high, level=level, method="exact over images; the readers never differed")
 
 
 def _no_interval(found: Spread, what: str) -> str:

@@ -51,7 +51,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     shared = dossier.environment()
-    made.globals.update(shared.globals)
+    made.globals.update(shared.globals, worded=dossier.worded)
     made.filters.update(shared.filters)
     made.filters.update(day=_day, moment=_moment)
     return made

@@ -238,5 +238,5 @@ def _query(where: Mapping[str, str], **more: Any) -> str:
 
 def _unit(view: View) -> str:
     """Whether the images of a series are slices of a volume or frames of a film."""
-    making = desk.bundle_of(view.study.folder).making
+    making = desk.dossier_of(view.study.folder).making
     return "slice" if making is not None and making.volumes else "frame"

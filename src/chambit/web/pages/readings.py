@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from chambit.hub import accounts, board, material, readings, studies
 from chambit.hub.hub import Hub
 from chambit.hub.readings import Reading
-from chambit.hub.refusals import NotAllowedError
+from chambit.hub.refusals import HubError, NotAllowedError
 from chambit.hub.sessions import Session
 from chambit.reading import imrmc, power
 from chambit.reading.votes import table
@@ -77,6 +77,8 @@ def results(request: Request, hub: AnyHub, session: Asking, key: str) -> Respons
     """What the votes show; readers stand under their pseudonyms."""
     one = _seen(hub, session, key)
     found = {each.quantity: each for each in readings.analysed(hub, one)}
+    if not found:
+        raise HubError("이 판독 연구에는 답이 하나도 없습니다.", "Nobody has read in this reader study.")
     there = studies.of(hub.database, one.study)
     planned = power.power(
         max(2, len(readings.seats(hub, one))), one.protocol.images, WORLD, margin=one.protocol.margin,

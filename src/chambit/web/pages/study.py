@@ -46,11 +46,12 @@ def study(request: Request, hub: AnyHub, session: Asking, name: str) -> Response
     newest = trail.newest(hub.database, name, 12)
     known = {one.id: one for one in accounts.listed(hub.database)} if session.account.has("steward") else {}
     people = accounts.by_id(hub.database, {*parts, *(row.actor for row in newest)})
-    bundle = desk.bundle_of(there.folder)
+    told = desk.experts_of(hub, there, runs.read(there.folder, hub.seen(name)).measured)
+    bundle = desk.bundle_of(hub, there, told)
     return page(
         request, "study.html.j2", study=there, same=same, candidates=studies.candidates(hub.database, name),
         parts=parts, mine=parts.get(session.account.id, set()), people=people, everyone=list(known.values()),
-        choices=studies.PARTS, newest=newest, **dossier.view(bundle),
+        choices=studies.PARTS, newest=newest, experts=told, **dossier.view(bundle),
     )  # fmt: skip
 
 
