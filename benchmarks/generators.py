@@ -16,7 +16,7 @@ A contact sheet of each is written to --out when it is given.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,8 +114,10 @@ def _dealt(images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> Data:
     return Data(*(array[which] for which in parts for array in (images, labels)))
 
 
-def with_stage(name: str, data: Data, seconds: float, width: int | None) -> Made:
-    """Train a stage of Chambit for so long and draw; the seconds of a codec count."""
+def with_stage(
+    name: str, data: Data, seconds: float, width: int | None, guidance: Sequence[float] = (1.0,)
+) -> Iterator[tuple[str, Made]]:
+    """Train a stage of Chambit for so long and draw, once for each strength; the seconds of a codec count."""
     stage_name, options = STAGES[name]
     stage = extensions.load("chambit.generate.stages", stage_name)
     base: dict[str, Any] = {"look": 0, "checkpoint": ENOUGH} | ({} if width is None else {"width": width})
@@ -137,17 +139,22 @@ def with_stage(name: str, data: Data, seconds: float, width: int | None) -> Made
         steps |= {"codec_steps": max(10, int(left * (1 - share) / codec_step))} if learnt else {}
         used = base | options | steps
         (store, weights), spent = _train(stage, data, Path(folder) / "run", used)
-        checked = stage.Options.model_validate(used)
         facts = stage.facts(store, weights)
-        began, images = time.process_time(), []
-        for first in range(0, len(data.test), 128):
-            labels = data.test_labels[first : first + 128]
-            seeds = list(range(first, first + len(labels)))
-            given = {"label": labels, "finding": labels == 1}
-            images.append(stage.sample(store, weights, given, seeds, checked)["image"])
-        drawing = time.process_time() - began
-    return Made(np.concatenate(images), data.test_labels, checked.steps, spent, drawing, facts["parameters"],
-                facts["gflop_per_step"])  # fmt: skip
+        for strength in guidance:
+            told = {} if strength == 1 else {"guidance": strength}
+            checked = stage.Options.model_validate(used | told)
+            began, images = time.process_time(), []
+            for first in range(0, len(data.test), 128):
+                labels = data.test_labels[first : first + 128]
+                seeds = list(range(first, first + len(labels)))
+                given = {"label": labels, "finding": labels == 1}
+                images.append(stage.sample(store, weights, given, seeds, checked)["image"])
+            drawing = time.process_time() - began
+            yield (
+                name + (f" g{strength:g}" if told else ""),
+                Made(np.concatenate(images), data.test_labels, checked.steps, spent, drawing, facts["parameters"],
+                     facts["gflop_per_step"]),
+            )  # fmt: skip
 
 
 def _train(stage: Any, data: Data, folder: Path, options: dict[str, Any]) -> tuple[tuple[Store, str], float]:
@@ -247,6 +254,16 @@ def contact(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
     Image.fromarray((sheet * 255).round().astype(np.uint8)).resize((2 * width, 2 * len(sheet))).save(path)
 
 
+def every(given: argparse.Namespace, data: Data) -> Iterator[tuple[str, Made]]:
+    """Each generator that was asked for, trained and drawn from, one after the other."""
+    strengths = [float(one) for one in given.guidance.split(",")]
+    for name in given.only.split(","):
+        if name in MONAI:
+            yield name, with_monai(name, data, given.seconds)
+        else:
+            yield from with_stage(name, data, given.seconds, given.width, strengths)
+
+
 def main() -> None:
     """Run and print one line for each generator."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -255,6 +272,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join([*STAGES, *MONAI]), help="names with commas between")
     parser.add_argument("--count", type=int, default=1600, help="real images, or drawn patients")
     parser.add_argument("--side", type=int, default=64, help="pixels of the phantoms")
+    parser.add_argument(
+        "--guidance", default="1", help="strengths to draw with after one training, for stages that have it"
+    )
     parser.add_argument("--width", type=int, help="of Chambit's network; each stage's own without it")
     parser.add_argument("--out", type=Path, help="a folder for contact sheets")
     given = parser.parse_args()
@@ -270,12 +290,7 @@ def main() -> None:
     print(f"label {real:.3f}")
     columns = [("Mpar", 5), ("GF/step", 8), ("steps", 6), ("steps/s", 8), ("peak", 6), ("images/s", 9), ("FD", 8)]
     print(f"{'':12} " + " ".join(f"{name:>{width}}" for name, width in [*columns, ("label", 6)]))
-    for name in given.only.split(","):
-        made = (
-            with_monai(name, data, given.seconds)
-            if name in MONAI
-            else with_stage(name, data, given.seconds, given.width)
-        )
+    for name, made in every(given, data):
         rate = made.steps / made.seconds
         print(
             f"{name:12} {made.parameters / 1e6:5.2f} {made.gflop_per_step:8.2f} {made.steps:6d} {rate:8.2f} "
@@ -284,7 +299,7 @@ def main() -> None:
             flush=True,
         )
         if given.out:
-            contact(made.images, made.labels, given.out / f"{name}.png")
+            contact(made.images, made.labels, given.out / f"{name.replace(' ', '-')}.png")
     if given.out:
         contact(data.test, data.test_labels, given.out / "real.png")
 
