@@ -588,6 +588,8 @@ def test_an_image_is_found_and_looked_at_by_keyboard_alone(looking: Any) -> None
     page.keyboard.press("Enter")
     page.locator(".under-samples a").focus()
     page.keyboard.press("Enter")
+    page.wait_for_url("**/images")
+    page.wait_for_load_state("load")  # its script has run
     page.locator("#grid a").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")

@@ -147,6 +147,18 @@ def asked(images: Images, where: Mapping[str, str], whole: bool = False) -> pl.D
     )
 
 
+def faces(images: Images) -> pl.DataFrame:
+    """The visible rows; of a film or volume its middle one, because the first slices of a volume often show nothing."""
+    rows = visible(images)
+    if not table(images.folder).series:
+        return rows
+    each = pl.when(pl.col("series") == "").then(pl.col("id")).otherwise(pl.col("series"))
+    frame = pl.col("frame").cast(pl.Int64, strict=False)
+    middle = pl.int_range(pl.len()).over("_each") == pl.len().over("_each") // 2
+    ordered = rows.lazy().with_columns(_each=each, _at=frame, _row=pl.int_range(pl.len())).sort("_each", "_at", "_row")
+    return ordered.filter(middle).sort("_row").drop("_each", "_at", "_row").collect()
+
+
 def page(images: Images, where: Mapping[str, str], number: int, size: int = PAGE, whole: bool = False) -> Page:
     """One page of the rows that have these values; a number beyond the last gives the last."""
     rows = asked(images, where, whole)
@@ -157,7 +169,7 @@ def page(images: Images, where: Mapping[str, str], number: int, size: int = PAGE
 
 def strip(images: Images, count: int = 6) -> list[str]:
     """Ids of a few images, of as many labels as there are."""
-    rows = asked(images, {})
+    rows = faces(images)
     if len(rows) > 50 * count:
         rows = rows.gather_every(len(rows) // (50 * count))
     turn = pl.int_range(pl.len()).over("label")
@@ -231,7 +243,11 @@ def picture(images: Images, name: str) -> tuple[np.ndarray, bytes]:
         NotAllowedError: as `row`.
         HubError: when the pixels are not those that were measured.
     """
-    one = row(images, name)
+    return checked(images, row(images, name))
+
+
+def checked(images: Images, one: Mapping[str, str]) -> tuple[np.ndarray, bytes]:
+    """As `picture`, of a row that is known."""
     data = file_of(images, one).read_bytes()
     pixels = pixels_of(data)
     if digest.of_array(pixels) != one["sha256"]:

@@ -107,8 +107,7 @@ def draw(folder: Path, protocol: Protocol, sets: Sets, screen: Screen) -> Kept:
         images = sets.real if kind == "real" else sets.synthetic
         names = [name for name, what in wanted.items() if what == kind]
         for name, row in zip(names, chosen[kind], strict=True):
-            plane, white = _plane(images, int(row))
-            picture = shown(Image(plane, white), screen)
+            picture = shown(plane(images, int(row)), screen)
             write_atomically(folder / "pixels" / name, picture.tobytes())
             pictures[kind].append(picture)
             about[name] = {"id": str(images.table["id"][int(row)]), "label": str(images.labels[int(row)])}
@@ -118,6 +117,13 @@ def draw(folder: Path, protocol: Protocol, sets: Sets, screen: Screen) -> Kept:
     if not (folder / SECRET).exists():
         write_atomically(folder / SECRET, secrets.token_bytes(32))
     return Kept(about, screen, found)
+
+
+def plane(images: ImageSet, row: int) -> Image:
+    """One image of a set as it is stored."""
+    entry = images.table.row(row, named=True)
+    pixels = images.store.get_arrays(entry["block"])["pixels"][entry["row"]]
+    return Image(pixels, 255 if pixels.dtype == np.uint8 else 65535)
 
 
 def kept(folder: Path) -> Kept:
@@ -168,10 +174,3 @@ def _one_of_each(images: ImageSet) -> ImageSet:
     """The first image of each person; `_row` is its place in the whole set."""
     table = images.table.with_columns(_row=pl.int_range(pl.len()), _person=pl.Series(images.subjects))
     return ImageSet(images.store, table.unique("_person", keep="first", maintain_order=True).drop("_person"))
-
-
-def _plane(images: ImageSet, row: int) -> tuple[np.ndarray, int]:
-    """Stored pixels of one image, and the value of full brightness."""
-    entry = images.table.row(row, named=True)
-    pixels = images.store.get_arrays(entry["block"])["pixels"][entry["row"]]
-    return pixels, 255 if pixels.dtype == np.uint8 else 65535

@@ -41,6 +41,12 @@ class Identity(Frozen):
     name: str = "OpenID Connect"
 
 
+class Exhibition(Frozen):
+    """Whether visitors without an account may see the exhibition of open sets, as on a screen in a lobby."""
+
+    visitors: bool = False
+
+
 class Settings(Frozen):
     """All of it.
 
@@ -54,6 +60,7 @@ class Settings(Frozen):
         session: see `Life`.
         limits: see `Limits`.
         identity: see `Identity`.
+        exhibition: see `Exhibition`.
     """
 
     title: str = "Chambit"
@@ -64,6 +71,7 @@ class Settings(Frozen):
     session: Life = Life()
     limits: Limits = Limits()
     identity: Identity | None = None
+    exhibition: Exhibition = Exhibition()
 
     @model_validator(mode="after")
     def _address(self) -> Self:

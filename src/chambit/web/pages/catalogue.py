@@ -144,7 +144,11 @@ def pixels(hub: AnyHub, session: Asking, study: str, name: str) -> Response:
 @router.get("/catalogue/{study}/thumb/{name}", tags=["catalogue"], response_class=Response)
 def thumb(hub: AnyHub, session: Asking, study: str, name: str) -> Response:
     """A small PNG of 8 bits that says in its text that it is AI-generated."""
-    view = catalogue.of(hub, session.account, study)
+    return thumbnail(catalogue.of(hub, session.account, study), name)
+
+
+def thumbnail(view: View, name: str) -> Response:
+    """The small PNG of an image that a person may look at."""
     one = imagetable.row(view.images, name)
     path = imagetable.file_of(view.images, one)
     there = path.stat()
