@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy import fft
+from scipy import fft, ndimage
 
 from chambit.core.engines import inline
 from chambit.core.ledger import Ledger
@@ -263,6 +263,41 @@ def test_drawn_masks_are_in_range_and_like_those_they_came_from() -> None:
 def test_one_training_mask_is_enough() -> None:
     fitted = lesions.shapes(_ellipse((32, 32), 16, 16, 8, 4, 0)[None])
     assert lesions.draw(fitted, (32, 32), np.random.default_rng(0)).sum() > 20
+
+
+def _spotted(rng: np.random.Generator, many: int) -> np.ndarray:
+    """A mask of spots of radius 2 around a centre of its own."""
+    mask = np.zeros((64, 64), bool)
+    middle = rng.uniform(26, 38, 2)
+    while ndimage.label(mask, np.ones((3, 3)))[1] < many:
+        mask |= _ellipse((64, 64), *(middle + rng.uniform(-14, 14, 2)), 2, 2, 0)
+    return mask
+
+
+def test_a_finding_of_many_spots_is_drawn_as_many_spots() -> None:
+    rng = np.random.default_rng(1)
+    masks = np.stack([_spotted(rng, int(rng.integers(5, 12))) for _ in range(60)])
+    found = lesions.fitted(masks)
+    assert found.shape == (60, 1, 8)
+    drawn = np.stack([lesions.draw(found, (64, 64), np.random.default_rng(k)) >= 0.5 for k in range(200)])
+    assert drawn.sum((1, 2)).mean() == pytest.approx(masks.sum((1, 2)).mean(), rel=0.25)
+    spots = [ndimage.label(one, np.ones((3, 3)))[1] for one in drawn]
+    assert np.mean(spots) == pytest.approx(8, abs=2.5)  # some run together
+    assert lesions.shapes(drawn)[:, :2].mean(0) == pytest.approx(found[:, 0, :2].mean(0), abs=0.05)
+    overlap = (drawn[:, None] != masks[None]).sum((2, 3)).min(1)
+    assert np.median(overlap) > 40  # none is a copy
+    one = lesions.draw(found, (64, 64), np.random.default_rng(3))
+    assert np.array_equal(one, lesions.draw(found, (64, 64), np.random.default_rng(3)))
+    assert (one.dtype, one.min(), one.max()) == (np.float32, 0, 1)
+
+
+def test_a_finding_in_one_or_two_pieces_keeps_its_shape() -> None:
+    rng = np.random.default_rng(1)
+    masks = np.stack([_spotted(rng, 1 + k % 2) for k in range(20)])
+    assert np.array_equal(lesions.fitted(masks), lesions.shapes(masks))
+    assert lesions.fitted(masks[:0]).shape == (0, 5)
+    films = np.repeat(masks[:, None], 3, 1)
+    assert np.array_equal(lesions.fitted(films), lesions.shapes(films))
 
 
 # --- crop

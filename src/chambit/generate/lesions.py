@@ -4,13 +4,19 @@ Each training mask is reduced to centre, log half-axes and angle by its second m
 random training mask moved by Gaussian noise of a Silverman bandwidth (kernel density estimate; Silverman 1986), and its
 outline wobbles at random. The label is then really in the picture: the generator is told where to put the finding.
 
+A finding in many small spots, such as bleedings of a retina, is not filled in as one: as many spots as some training
+mask has, of sizes like its own, lie at random within the shape (`scattered`).
+
 Of items with an axis the shape is that of the frame where the finding is largest; how large it is in the others, as a
 share of that, follows a mixture of the courses of two training items.
 """
 
 import numpy as np
+from scipy import ndimage
 
 VALUES = 5
+MANY = 3
+"""From this many spots of a typical mask on, findings are drawn as spots."""
 
 
 def shapes(masks: np.ndarray) -> np.ndarray:
@@ -38,14 +44,40 @@ def shapes(masks: np.ndarray) -> np.ndarray:
     return np.asarray(rows, np.float32).reshape(-1, VALUES)
 
 
+def fitted(masks: np.ndarray) -> np.ndarray:
+    """What `draw` is given for masks bool (N[, D], H, W): `scattered` where most are of many spots, else `shapes`."""
+    if masks.ndim == 3 and masks.any():
+        spots = [ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks if mask.any()]
+        if np.median(spots) >= MANY:
+            return scattered(masks)
+    return shapes(masks)
+
+
+def scattered(masks: np.ndarray) -> np.ndarray:
+    """As `shapes` of masks bool (N, H, W), with the number of spots and the mean and spread of their log radius.
+
+    Returns:
+        float32 (M, 1, 8); radii in pixels, of circles of the same area.
+    """
+    rows = []
+    for mask in masks:
+        for shape in shapes(mask[None]):  # one row, or none
+            where, count = ndimage.label(mask, np.ones((3, 3)))
+            radius = 0.5 * np.log(np.bincount(where.ravel())[1:] / np.pi)
+            rows.append([*shape, count, radius.mean(), radius.std()])
+    return np.asarray(rows, np.float32).reshape(-1, 1, VALUES + 3)
+
+
 def draw(fitted: np.ndarray, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
     """One new mask, float32 ([D,] H, W) in [0, 1] with soft edges.
 
     Args:
-        fitted: what `shapes` returned, at least one row.
+        fitted: what `shapes` or `scattered` returned, at least one row.
         shape: (H, W).
         generator: where all that is random comes from.
     """
+    if fitted.ndim == 3:
+        return _spots(fitted[:, 0], shape, generator)
     spread = fitted[:, :VALUES].std(0)
     spread[4] = 0.3
     bandwidth = len(fitted) ** (-1 / (VALUES + 4)) / 2
@@ -61,6 +93,25 @@ def draw(fitted: np.ndarray, shape: tuple[int, int], generator: np.random.Genera
     return np.stack(
         [frame if size > 0.05 else np.zeros_like(frame) for frame, size in zip(frames, course, strict=True)]
     )
+
+
+def _spots(rows: np.ndarray, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """Round spots at random within an ellipse, float32 (H, W)."""
+    spread = rows[:, :VALUES].std(0)
+    spread[4] = 0.3
+    bandwidth = len(rows) ** (-1 / (VALUES + 4)) / 2
+    one = rows[generator.integers(len(rows))]
+    row = one[:VALUES] + bandwidth * spread * generator.normal(size=VALUES)
+    many = max(1, round(float(one[VALUES] * np.exp(0.2 * generator.normal()))))
+    far, turn = np.sqrt(generator.random(many)), generator.uniform(0, 2 * np.pi, many)
+    along, across = np.exp(row[2]) * far * np.cos(turn), np.exp(row[3]) * far * np.sin(turn)
+    c, s = np.cos(row[4]), np.sin(row[4])
+    sizes = one[VALUES + 1] + one[VALUES + 2] * generator.normal(size=many)
+    mask = np.zeros(shape, np.float32)
+    for x, y, size in zip(along * c - across * s, along * s + across * c, sizes, strict=True):
+        spot = np.array([row[0] + y / shape[0], row[1] + x / shape[1], size, size, 0.0])
+        mask = np.maximum(mask, _filled(spot, shape, []))
+    return mask
 
 
 def _filled(row: np.ndarray, shape: tuple[int, int], waves: list[tuple[int, float, float]]) -> np.ndarray:

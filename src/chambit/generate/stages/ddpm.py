@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
-version = "2"
+version = "3"
 
 
 class Options(Diffusion):

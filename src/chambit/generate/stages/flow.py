@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
-version = "5"
+version = "6"
 
 
 class Options(Diffusion):

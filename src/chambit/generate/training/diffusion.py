@@ -79,7 +79,7 @@ def prepared(context: Context, examples: Examples, options: Trained) -> Prepared
         if told.boxes:
             boxes = conditioning.maps_of(told, codec, empty, conditioning.boxed(masks), len(masks))
     conditions = Conditions(torch.from_numpy(examples.label()), maps, factors, vector)
-    shapes = None if masks is None else lesions.shapes(masks)
+    shapes = None if masks is None else lesions.fitted(masks)
     conditions = conditioning.styled(told, conditions, None if style is None else style.of(latents))
     return Prepared(latents, conditions, boxes, codec, told, shapes, style)
 
