@@ -26,8 +26,9 @@ PUBLIC = (
     "generation.model_card", "generation.rationale", "utility.margin", "utility.reader_study", "safety.uncovered",
 )  # fmt: skip
 """Statements whose words are told; the others may name people or say where documents lie."""
-ELSEWHERE = ("purpose.tier",)
-"""Statements that the sheet answers in another way: the tier is the board's, not the one that was wished for."""
+LICENCE = "purpose.licence"
+ELSEWHERE = ("purpose.tier", LICENCE)
+"""Statements with a place of their own on the sheet; the tier is the board's, not the one that was wished for."""
 KEY = {5: 3, 6: 3}
 """How many numbers of an indicator are told, the most telling first; of the others one."""
 ARMS = ("real", "synthetic", "mixed", "pretrained", "gaussian")
@@ -148,7 +149,7 @@ class Sheet(Card):
         bits: of a channel.
         colour: whether it has three channels.
         modality: kind of images where it is known, else ''.
-        licence: of the set; '' because no field of a study states one.
+        licence: of the set, as a steward stated it; '' where nobody did.
         registered_study: digest of the study file.
         policy: name and version of the policy that judged.
         attempt: which attempt of the study it is.
@@ -233,7 +234,7 @@ def sheet(hub: Hub, view: View) -> Sheet:
         **_line(view), shown=view.reach, registered=view.same, notice=Both(**NOTICE), until=view.grant.until,
         conditions=view.grant.conditions, width=seen.width if seen else None, height=seen.height if seen else None,
         bits=seen.bits if seen else None, colour=seen.colour if seen else None, modality=_modality(bundle, held.values),
-        licence="", registered_study=bundle.study_digest.removeprefix("sha256:"),
+        licence=attached.get(LICENCE, ""), registered_study=bundle.study_digest.removeprefix("sha256:"),
         policy=f"{bundle.policy.get('name', '')} {bundle.policy.get('version', '')}".strip(), attempt=bundle.attempt,
         source=_told(bundle, bundle.facts.get("source", "")), generator=bundle.facts.get("generator", ""),
         series=held.series, fields=tuple(_field(entry, rows, attached) for entry in wording.scheme()["indicators"]),

@@ -66,11 +66,13 @@ def of(view: View, name: str) -> Round:
     return Round(label, real, synthetic, SIDES[int(rng.integers(2))])
 
 
-def picture(view: View, name: str, side: Side) -> bytes:
-    """One of the two pictures, PNG of 8 bits; both are of one size and carry the same words."""
+def picture(view: View, name: str, side: str) -> bytes:
+    """One of the two pictures, PNG of 8 bits; both are of one size and carry the same words. Raises as `of`."""
     from PIL import Image as Picture
     from PIL.PngImagePlugin import PngInfo
 
+    if side not in SIDES:
+        raise NotThereError("그런 그림이 없습니다.", "There is no such picture.")
     one, sets = of(view, name), _sets(view)
     screen = material.screen_of(sets, PIXELS, 8)
     images, row = (sets.synthetic, one.synthetic) if side == one.side else (sets.real, one.real)

@@ -10,7 +10,7 @@ from chambit.hub import factsheet
 from chambit.hub.accounts import Account
 from chambit.hub.catalogue import View
 from chambit.hub.exhibition import atlas, exhibits, game, wall
-from chambit.hub.exhibition.game import SIDES, Side
+from chambit.hub.exhibition.game import SIDES
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import NotThereError
 from chambit.web import asking
@@ -122,7 +122,7 @@ def game_page(
 
 
 @router.get("/exhibition/{study}/game/{name}/{side}.png", include_in_schema=False)
-def picture(request: Request, hub: AnyHub, study: str, name: str, side: Side) -> Response:
+def picture(request: Request, hub: AnyHub, study: str, name: str, side: str) -> Response:
     """One of the two pictures of a round."""
     return Response(game.picture(_view(request, hub, study), name, side), media_type="image/png")
 

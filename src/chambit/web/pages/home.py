@@ -8,6 +8,8 @@ from chambit.web.asking import AnyHub, Asking
 from chambit.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
+WORKING = ("steward", "generator", "inspector", "reader", "member", "approver")
+"""Roles with work in studies; whoever only consumes sets begins with the catalogue."""
 
 
 @router.get("/")
@@ -15,6 +17,8 @@ def home(request: Request, hub: AnyHub, session: Asking) -> Response:
     """Studies, newest change first."""
     if session.account.has("administrator"):
         return RedirectResponse("/accounts", 303)
+    if session.account.roles and not session.account.has(*WORKING):
+        return RedirectResponse("/catalogue", 303)
     own = studies.parts_of(hub.database, session.account.id)
     every = studies.listed(hub.database)
     shown = every if session.account.has("steward") else [study for study in every if study.id in own]
