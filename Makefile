@@ -16,9 +16,10 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	@touch $@
 
 # third-party scripts come by the lock file into an ignored folder; without npm what needs them is skipped and says so
-javascript/node_modules/.done: javascript/package.json javascript/package-lock.json
+javascript/node_modules/.done: javascript/package.json javascript/package-lock.json javascript/vendor.mjs
 	@mkdir -p javascript/node_modules
-	@if command -v npm > /dev/null; then cd javascript && npm ci --silent; else echo "npm is not installed: no axe-core"; fi
+	@if command -v npm > /dev/null; then cd javascript && npm ci --silent --omit=optional && node vendor.mjs; \
+	  else echo "npm is not installed: no axe-core, no view in three dimensions"; fi
 	@touch $@
 
 demo: setup               ## the main job on the embedded phantom cohort; prints where the dossier is

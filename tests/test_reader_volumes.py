@@ -56,7 +56,7 @@ def test_slices_are_shown_as_radiologists_look_at_them(tmp_path: Path, ending: s
     assert top.spacing_mm == (3.0, 2.0)
     assert top.shown == "range -24 to 1000"
     assert top.grey()[3, 3] == pytest.approx(24 / 1024, abs=1e-5)
-    assert top.fields == {"slice": "3"}
+    assert top.fields == {"slice": "3", "axes": "LPS", "spacing_mm": "2 3 4"}
     assert np.array_equal(all_of(path, "3")["3"].pixels, top.pixels)
 
 
@@ -84,7 +84,7 @@ def test_slope_units_and_time(tmp_path: Path) -> None:
     assert len(found) == nifti.frames(path) == 8
     low, high = (float(word) for word in found["0"].shown.removeprefix("range ").split(" to "))
     assert (high - low) == pytest.approx(2 * 1024 if high > 1500 else 1024)
-    assert found["7"].fields == {"slice": "3", "time": "1"}
+    assert found["7"].fields == {"slice": "3", "time": "1", "axes": "LPS", "spacing_mm": "0.002 0.003 0.004"}
     assert found["7"].grey().max() == pytest.approx((500 + 24) / 1024, abs=1e-4)
     assert found["0"].spacing_mm == pytest.approx((0.003, 0.002))
 

@@ -17,6 +17,7 @@ import polars as pl
 from chambit.core import digest
 from chambit.hub import runs
 from chambit.hub.refusals import HubError, NotAllowedError, NotThereError
+from chambit.images import geometry
 
 SAMPLE = 20
 """Images that are shown of a set which is not open."""
@@ -25,7 +26,7 @@ FEW = 40
 """A column with more values than this is filtered by typing."""
 TABLE = "labels.csv"
 OWN = ("id", "file", "subject", "label", "sha256", "series", "frame")
-"""Columns that are known by what they are; all others are facts the generator was told."""
+"""Columns that every table has; all others but those of `images.geometry` are facts the generator was told."""
 
 Reach = Literal["all", "sample", "none"]
 
@@ -111,7 +112,7 @@ def _table(path: Path, stamp: tuple[int, ...] | None) -> Table:
     rows = raw.rename({"pixels_sha256": "sha256"}).with_columns(id=name).filter(pl.col("id") != "")
     has = {column: column in rows.columns for column in ("subject", "series", "frame")}
     rows = rows.with_columns(pl.lit("").alias(column) for column, there in has.items() if not there)
-    told = tuple(column for column in rows.columns if column not in OWN)
+    told = tuple(column for column in rows.columns if column not in (*OWN, *geometry.COLUMNS))
     values = {}
     for column in ("label", *told):
         found = rows[column].unique().sort()
@@ -207,14 +208,25 @@ def shown(images: Images, name: str, where: Mapping[str, str]) -> Shown:
     column = "series" if one["series"] else "id"
     at = every[column].index_of(one[column])
     ids = every["id"]
-    frames = (name,)
-    if one["series"]:
-        film = visible(images).filter(pl.col("series") == one["series"])
-        frames = tuple(film.sort(pl.col("frame").cast(pl.Int64, strict=False), maintain_order=True)["id"])
+    frames = tuple(each["id"] for each in sequence(images, name))
     if at is None:
         return Shown(one, 0, len(every), "", "", frames)
     before, after = (ids[at - 1] if at else ""), (ids[at + 1] if at + 1 < len(every) else "")
     return Shown(one, at + 1, len(every), before, after, frames)
+
+
+def sequence(images: Images, name: str) -> list[dict[str, str]]:
+    """The rows of an image's film or volume in their order, as far as they may be looked at; raises as `row`."""
+    one = row(images, name)
+    if not one["series"]:
+        return [one]
+    film = visible(images).filter(pl.col("series") == one["series"])
+    return film.sort(pl.col("frame").cast(pl.Int64, strict=False), maintain_order=True).to_dicts()
+
+
+def length(images: Images, one: Mapping[str, str]) -> int:
+    """How many images the film or volume of a row has, whether they may be looked at or not."""
+    return int((table(images.folder).rows["series"] == one["series"]).sum()) if one["series"] else 1
 
 
 # ----------------------------------------------------------------------------------------------- pictures
@@ -247,15 +259,24 @@ def picture(images: Images, name: str) -> tuple[np.ndarray, bytes]:
 
 
 def checked(images: Images, one: Mapping[str, str]) -> tuple[np.ndarray, bytes]:
-    """As `picture`, of a row that is known."""
+    """Pixels and file of a row, when they are what was measured; raises as `picture`."""
     data = file_of(images, one).read_bytes()
-    pixels = pixels_of(data)
-    if digest.of_array(pixels) != one["sha256"]:
+    try:
+        pixels = pixels_of(data)
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a damaged file
+        pixels = None
+    if pixels is None or digest.of_array(pixels) != one["sha256"]:
         raise HubError(
             "이 영상은 측정한 것과 화소가 다릅니다. 보여 드리지 않습니다.",
             "The pixels of this image are not those that were measured. It is not shown.",
         )
     return pixels, data
+
+
+def stamp(images: Images, one: Mapping[str, str]) -> tuple[int, int, int]:
+    """What changes when the file of a row does: its time, its size and its number on the disk; raises as `file_of`."""
+    there = file_of(images, one).stat()
+    return there.st_mtime_ns, there.st_size, there.st_ino
 
 
 def pixels_of(data: bytes) -> np.ndarray:
@@ -268,11 +289,20 @@ def pixels_of(data: bytes) -> np.ndarray:
 
 def form(images: Images) -> Form | None:
     """What the first image is; None where there is none."""
+    rows = table(images.folder).rows
+    return form_of(images, rows.row(0, named=True)) if len(rows) else None
+
+
+def form_of(images: Images, one: Mapping[str, str]) -> Form:
+    """What the image of a row is, by the head of its file; raises as `file_of`."""
     from PIL import Image as Picture
 
-    rows = table(images.folder).rows
-    if not len(rows):
-        return None
-    with Picture.open(file_of(images, rows.row(0, named=True)), formats=["PNG"]) as opened:
-        deep, colour = opened.mode.startswith("I"), opened.mode in ("RGB", "RGBA")
-        return Form(*opened.size, 16 if deep else 8, colour)
+    path = file_of(images, one)
+    try:
+        with Picture.open(path, formats=["PNG"]) as opened:
+            deep, colour = opened.mode.startswith("I"), opened.mode in ("RGB", "RGBA")
+            return Form(*opened.size, 16 if deep else 8, colour)
+    except (OSError, SyntaxError, ValueError):
+        raise HubError(
+            f"영상 {one['id']}의 파일이 손상되어 읽을 수 없습니다.", f"The file of image {one['id']} is damaged."
+        ) from None

@@ -16,6 +16,7 @@ from chambit.core.recipe import Conditions, Sample, scaled
 from chambit.core.steps import Context, Outputs, Step
 from chambit.core.study import Study
 from chambit.generate.items import Examples, Form
+from chambit.images import geometry
 from chambit.images.imageset import ImageSet
 from chambit.pipeline import masking
 from chambit.pipeline.plan import Made
@@ -44,7 +45,7 @@ def step(study: Study, axis: str, made: Made) -> Step:
         }
 
     options = {"axis": axis, **wanted.model_dump()}
-    return Step("items", "1", options, inputs, run, study.seed)
+    return Step("items", "2", options, inputs, run, study.seed)
 
 
 def in_items(context: Context, images: ImageSet, axis: str) -> tuple[ImageSet, int]:
@@ -87,7 +88,15 @@ def _about(images: ImageSet, axis: str, length: int, wanted: Conditions) -> dict
         "form": [height, width, 3 if len(images.shape) == 3 else 1, axis, length],
         "factors": {name: sorted(set(images.table[name].cast(pl.String)) - {""}) for name in wanted.factors},
         "numbers": list(wanted.numbers),
+        "geometry": _geometry(images),
     }
+
+
+def _geometry(images: ImageSet) -> dict[str, str]:
+    """How all training images lie and what their numbers mean, where they agree: so do those drawn after them."""
+    told = [name for name in geometry.COLUMNS if name in images.table.columns]
+    said = {name: images.table[name].cast(pl.String).fill_null("").unique().to_list() for name in told}
+    return {name: values[0] for name, values in said.items() if len(values) == 1 and values[0]}
 
 
 def _masked_classes(labels: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> list[str]:

@@ -43,7 +43,7 @@ def _sample(study: Study, made: Made) -> Step:
 
     options = {"stages": [[entry["name"], entry["version"], entry["options"]] for entry in stages]}
     options |= wanted.model_dump() | {"parts from": study.examine.parts_from}
-    return Step("sample", "2", options, inputs, run, study.seed, wanted.images)
+    return Step("sample", "3", options, inputs, run, study.seed, wanted.images)
 
 
 def drawn(
@@ -100,7 +100,7 @@ def _draw(store: Store, task: Mapping[str, Any]) -> str:
             known |= {"label": item["track"][frame] if "track" in item else item["label"], "seed": item["seed"]}
             known |= {"series": name, "frame": str(frame)} if axis else {}
             known |= {column: item[column] for column in (*about["factors"], *about["numbers"]) if column != "label"}
-            known |= {"lineage": lineage, "item": number}
+            known |= {"lineage": lineage, "item": number, **about.get("geometry", {})}
             if "donors" in now:
                 known["donors"] = json.dumps([donor._asdict() for donor in now["donors"][number]])
             rows.append({column: values[row] for column, values in columns.items()} | known)

@@ -157,7 +157,7 @@ def refinement(recipe: Recipe) -> Finding:
 
 
 def told(store: Store, made: plan.Made) -> dict[str, released.Told]:
-    """The columns of the released table that follow from the study: its conditions, and the place in a sequence.
+    """The columns of the released table that follow from the study: conditions, geometry, the place in a sequence.
 
     A factor may hold the levels of training, a number what lies between the least and the largest of training; that is
     what the plan of the sample draws from (`conditions.wanted`).
@@ -168,6 +168,7 @@ def told(store: Store, made: plan.Made) -> dict[str, released.Told]:
     for name in about["numbers"]:
         if len(values := items[name].drop_nulls()):
             columns[name] = released.Told(ends=(float(values.min()), float(values.max())))
+    columns |= {name: released.Told(frozenset({value})) for name, value in about.get("geometry", {}).items()}
     axis, length = about["form"][3:]
     if axis:
         columns |= {"series": released.Told(own=True), "frame": released.Told(frozenset(map(str, range(length))))}

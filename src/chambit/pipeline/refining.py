@@ -12,6 +12,7 @@ from chambit.core.steps import Context, Outputs, Step
 from chambit.core.store import Store
 from chambit.core.study import Study
 from chambit.images import imageset
+from chambit.images.geometry import COLUMNS
 from chambit.images.imageset import ImageSet
 from chambit.pipeline import cohort, masking
 from chambit.pipeline.plan import Made
@@ -114,7 +115,9 @@ def recorded(before: ImageSet, after: ImageSet, operations: Sequence[Mapping[str
     done = [entry | {"version": extensions.load(REFINE, entry["name"]).version} for entry in map(dict, operations)]
     record = {"operations": done, "from": list(before.shape[:2]), "to": list(after.shape[:2])}
     told = pl.lit(json.dumps(record, sort_keys=True))
-    return ImageSet(after.store, after.table.with_columns(drawn_sha256=before.table["sha256"], refinement=told))
+    # what was known of space and units does not hold for pixels that were changed
+    table = after.table.drop(COLUMNS, strict=False)
+    return ImageSet(after.store, table.with_columns(drawn_sha256=before.table["sha256"], refinement=told))
 
 
 def marks(synthetic: ImageSet, real: ImageSet, settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import polars as pl
 from chambit.core.errors import InputError, Problem
 from chambit.core.steps import Context
 from chambit.core.store import Store
-from chambit.images import imageset
+from chambit.images import geometry, imageset
 from chambit.images.image import Image
 from chambit.images.readers import npz
 from chambit.prepare import intensities, joining, opening
@@ -183,6 +183,7 @@ def _looked_at(entry: Entry, opened: Opened, task: _Task) -> dict[str, Any]:
     if record is not None:
         return record | {"read": True}
     subject = entry.subject or image.subject
+    fields = geometry.resized({**image.fields, **entry.fields}, shape, task.size)
     frame = {"frame": "".join((entry.frame, f"[{opened.frame}]" if entry.frame and opened.frame else opened.frame))}
     return {
         "file": opened.name,
@@ -194,7 +195,7 @@ def _looked_at(entry: Entry, opened: Opened, task: _Task) -> dict[str, Any]:
         "bits": image.white.bit_length(),
         "shown": image.shown,
         **intensities.of_image(image.pixels, image.white.bit_length()),
-        "fields": {**image.fields, **(frame if frame["frame"] else {}), **entry.fields},
+        "fields": {**(frame if frame["frame"] else {}), **fields},
     }
 
 

@@ -20,8 +20,6 @@ from chambit.web.asking import LANGUAGES, SignInError, language_of
 from chambit.web.guard import Guard
 
 STATIC = Path(__file__).parent / "static"
-VENDOR = Path(__file__).parent / "vendor"
-"""Third-party scripts, put there at set-up by a lock file; what needs them says so where they are not."""
 
 
 def create_app(hub: Hub) -> FastAPI:
@@ -34,7 +32,6 @@ def create_app(hub: Hub) -> FastAPI:
     for found in pkgutil.iter_modules(pages.__path__):
         app.include_router(importlib.import_module(f"{pages.__name__}.{found.name}").router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.mount("/vendor", StaticFiles(directory=VENDOR, check_dir=False), name="vendor")
     app.add_middleware(Guard, settings=hub.settings)
     app.add_exception_handler(SignInError, _sign_in)  # type: ignore[arg-type]
     app.add_exception_handler(ChambitError, _refused)  # type: ignore[arg-type]

@@ -41,6 +41,11 @@ class Layout(NamedTuple):
     ids: tuple[str, ...]
     labels: tuple[tuple[str, int], ...]
 
+    @property
+    def still(self) -> int:
+        """The largest level that is one tile: the whole wall as one picture."""
+        return max(0, self.levels - math.ceil(math.log2(max(self.width, self.height) / TILE)))
+
 
 def folder_of(hub: Hub, view: View, what: str) -> Path:
     """Where a piece of the exhibition lies: another set, or another reach, has another folder."""

@@ -19,10 +19,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from chambit.core.errors import InputError
+from chambit.images import geometry
 from chambit.images.image import Image
 from chambit.images.readers import refusal, wanted
 
-version = "1"
+version = "2"  # slices say how they lie
 SUFFIXES = (".nii", ".nii.gz")
 _AGAIN = "convert or copy it again from where it came from"
 _SIZES = (348, 540)  # sizeof_hdr of NIfTI-1 and NIfTI-2, the first four bytes
@@ -86,6 +87,7 @@ def read(path: Path, part: str = "") -> Iterator[tuple[str, Image]]:
             unit = (values - low) / ((high - low) or 1.0)
             pixels = np.rint(unit * white).astype(np.uint8 if white == 255 else np.uint16)
             fields = {"slice": str(z)} | ({"time": str(time)} if times > 1 else {})
+            fields |= {"axes": geometry.AXIAL, "spacing_mm": geometry.spaced(*volume.spacing_mm)}
             spacing = volume.spacing_mm[1], volume.spacing_mm[0]
             shown = f"range {low:g} to {high:g}"
             yield "" if count == 1 else str(number), Image(pixels, white, spacing, fields=fields, shown=shown)

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from chambit.core.evidence import Frozen
+from chambit.images import geometry
 from chambit.phantoms.body import files, volumes
 from chambit.phantoms.body.person import Person, person
 from chambit.phantoms.body.space import Map, axis
@@ -15,7 +16,7 @@ from chambit.phantoms.body.volumes import volume
 
 __all__ = ["FORM", "Options", "draw", "images", "version", "volume"]
 
-version = files.VERSION
+version = "2"  # the rows say how voxels lie
 RATE = 50.0
 FORM = {"channels": 1, "axis": "depth"}
 
@@ -75,10 +76,23 @@ def _axes(options: Options, pixels: int) -> tuple[Map, Map, Map]:
     return (axis(extent.low, extent.high, pixels), axis(-deep, deep, options.slices), axis(-half, half, pixels))
 
 
+def _lie(options: Options, shape: tuple[int, ...]) -> tuple[str, str]:
+    """Directions and spacing of columns, rows and frames as `images.geometry` has them, mm of the reference adult."""
+    rows = shape[1]
+    heights, depths, widths = _axes(options, rows)
+    high, deep, wide = (float(np.diff(one).mean()) for one in (heights, depths, widths))
+    lengths = (wide, high, deep) if options.plane == "coronal" else (wide, deep, high)
+    return ("LIP" if options.plane == "coronal" else "LPI"), geometry.spaced(*lengths)
+
+
 def _frames(folder: Path, who: Person, value: np.ndarray, part: np.ndarray, options: Options) -> list[dict[str, Any]]:
     lesion = part == Part.LESION
     series = f"{who.subject}-{options.modality}"
+    axes, spacing = _lie(options, value.shape)
     shared = {
+        "axes": axes,
+        "spacing_mm": spacing,
+        **({"units": "HU", "units_black": "-160", "units_white": "240"} if options.modality == "CT" else {}),
         "subject": who.subject,
         "label": "lesion" if lesion.any() else "normal",
         "series": series,

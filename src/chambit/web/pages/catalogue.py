@@ -5,8 +5,9 @@ at all; they stay in the browser of the person who asked.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -15,11 +16,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from chambit.hub import catalogue, desk, factsheet, imagetable
+from chambit.hub import catalogue, factsheet, imagetable, volume
 from chambit.hub.catalogue import View
 from chambit.hub.factsheet import Card, Sheet
 from chambit.hub.hub import Hub
+from chambit.hub.refusals import HubError
 from chambit.hub.sessions import Session
+from chambit.images import geometry, imageset
+from chambit.images.geometry import Geometry
 from chambit.review.board.ballot import TIERS
 from chambit.review.board.process import State
 from chambit.web.asking import AnyHub, Asking
@@ -34,6 +38,8 @@ COLUMN = "c."
 METADATA = "metadata"
 SIDE = 192
 """Pixels of the longer side of a thumbnail; smaller pictures are not enlarged."""
+BUNDLE = 16 << 20
+"""Bytes of frames that are answered at once; a longer film is asked for piece by piece."""
 NOTICE = "AI-generated synthetic image; not for diagnosis. 인공지능으로 생성한 합성영상, 진단용 아님."
 KEPT = {"cache-control": "private, max-age=3600", "vary": "cookie"}
 
@@ -115,10 +121,11 @@ def image_page(request: Request, hub: AnyHub, session: Asking, study: str, name:
     shown = imagetable.shown(view.images, name, where)
     table = imagetable.table(view.study.folder)
     rows = {one["id"]: one["label"] for one in imagetable.rows_of(view.images, shown.frames)}
+    labels = [rows[one] for one in shown.frames]
     pixels, _ = imagetable.picture(view.images, name)
     return page(
         request, "catalogue_image.html.j2", view=view, sheet=factsheet.card(view), shown=shown, table=table,
-        where=where, pixels=pixels, labels=[rows[one] for one in shown.frames], unit=_unit(view),
+        where=where, pixels=pixels, labels=labels, stages=_stages(labels), unit=_unit(view), space=_space(shown.row),
         query=lambda **more: _query(where, **more),
     )  # fmt: skip
 
@@ -137,8 +144,36 @@ def pixels(hub: AnyHub, session: Asking, study: str, name: str) -> Response:
     size = {"x-width": str(found.shape[1]), "x-height": str(found.shape[0])}
     if found.ndim == 3:
         return Response(data, media_type="image/png", headers=KEPT | size)
-    deep = found.astype("<u2") * (257 if found.dtype == np.uint8 else 1)
-    return Response(deep.astype("<u2").tobytes(), media_type="application/octet-stream", headers=KEPT | size)
+    return Response(_levels(found), media_type="application/octet-stream", headers=KEPT | size)
+
+
+@router.get("/catalogue/{study}/frames/{name}", tags=["catalogue"], response_class=Response)
+def frames(
+    hub: AnyHub, session: Asking, study: str, name: str, first: Annotated[int, Query(ge=0, le=10**6)] = 0
+) -> Response:
+    """Frames of an image's film or volume in their order from `first` on, grey levels as of `pixels`, in one piece.
+
+    `X-Frames` says how many came and `X-Length` how many there are; what does not fit is asked for again.
+    """
+    view = catalogue.of(hub, session.account, study)
+    rows = imagetable.sequence(view.images, name)
+    shape, found, room = None, [], BUNDLE
+    for one in rows[first:]:
+        now, _ = imagetable.checked(view.images, one)
+        shape = shape or now.shape
+        if now.ndim == 3 or now.shape != shape:
+            raise HubError(
+                "크기가 다르거나 컬러인 프레임은 이어서 볼 수 없습니다.",
+                "Frames in colour or of several sizes cannot be looked at one after another.",
+            )
+        found.append(_levels(now))
+        room -= len(found[-1])
+        if room < len(found[-1]):
+            break
+    height, width = shape or (0, 0)
+    said = {"x-width": width, "x-height": height, "x-frames": len(found), "x-length": len(rows)}
+    headers = KEPT | {key: str(value) for key, value in said.items()}
+    return Response(b"".join(found), media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/catalogue/{study}/thumb/{name}", tags=["catalogue"], response_class=Response)
@@ -242,5 +277,31 @@ def _query(where: Mapping[str, str], **more: Any) -> str:
 
 def _unit(view: View) -> str:
     """Whether the images of a series are slices of a volume or frames of a film."""
-    making = desk.dossier_of(view.study.folder).making
-    return "slice" if making is not None and making.volumes else "frame"
+    return "slice" if volume.holds(view.study.folder) else "frame"
+
+
+def _levels(pixels: np.ndarray) -> bytes:
+    """Grey levels of uint8 or uint16 pixels as little-endian uint16 of full scale."""
+    return imageset.full_scale(pixels).astype("<u2").tobytes()
+
+
+def _stages(labels: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Label, first frame and number of frames of every stretch of one label; none where the label never changes.
+
+    >>> _stages(["1-cell", "2-cell", "2-cell"]), _stages(["sound", "sound"])
+    ([('1-cell', 0, 1), ('2-cell', 1, 2)], [])
+    """
+    found, first = [], 0
+    for label, stretch in groupby(labels):
+        count = len(list(stretch))
+        found.append((label, first, count))
+        first += count
+    return found if len(found) > 1 else []
+
+
+def _space(row: Mapping[str, str]) -> Geometry:
+    """What the numbers of an image mean; nothing where its table says what cannot be understood."""
+    try:
+        return geometry.of(row)
+    except ValueError:
+        return Geometry()

@@ -15,7 +15,7 @@ from chambit.hub.hub import Hub
 from chambit.hub.refusals import NotThereError
 from chambit.web import asking
 from chambit.web.asking import AnyHub, SignInError
-from chambit.web.pages import catalogue
+from chambit.web.pages import catalogue, vendor
 from chambit.web.rendering import page
 
 router = APIRouter()
@@ -53,6 +53,7 @@ def wall_page(request: Request, hub: AnyHub, study: str) -> Response:
     return page(
         request, "exhibition_wall.html.j2", view=view, sheet=factsheet.card(view), preview=exhibits.preview(view),
         playable=exhibits.playable(view), wall=hung if ready else None, share=None if ready else hung,
+        zoom=vendor.installed("openseadragon"),
     )  # fmt: skip
 
 

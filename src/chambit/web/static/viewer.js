@@ -48,6 +48,7 @@ export class Viewer {
     this.pointers = new Map();
     this.over = null;
     this.timers = {};
+    this.loop = true;
     this.#home();
     this.#listen();
     this.sized = new ResizeObserver(() => this.#fit());
@@ -135,25 +136,35 @@ export class Viewer {
     this.go(this.frame + by);
   }
 
-  /** Play the frames in their order, so many a second, again and again. */
+  /** Play the frames in their order, so many a second; again and again while `loop` is true. */
   play(rate) {
     this.stop();
     if (this.frames.length < 2) return;
-    this.playing = setInterval(() => {
-      const next = (this.frame + 1) % this.frames.length;
-      if (!this.frames[next]) return;
+    this.rate = rate;
+    if (!this.loop && this.frame === this.frames.length - 1) this.frame = 0;
+    let shown = performance.now();
+    const tick = (now) => {
+      this.playing = requestAnimationFrame(tick);
+      const time = 1000 / this.rate;
+      if (now - shown < time) return;
+      shown = Math.max(shown + time, now - time);  // a late picture does not hurry the next ones
+      const last = this.frame === this.frames.length - 1;
+      if (last && !this.loop) { this.stop(); return; }
+      const next = last ? 0 : this.frame + 1;
+      if (!this.frames[next]) return;  // it has not arrived: wait for it
       this.frame = next;
       this.#develop();
       this.options.oninput?.(this.told());
-    }, 1000 / rate);
-    this.rate = rate;
+    };
+    this.playing = requestAnimationFrame(tick);
+    this.#develop();
     this.options.oninput?.(this.told());
   }
 
   /** Stop playing. */
   stop() {
     if (!this.playing) return;
-    clearInterval(this.playing);
+    cancelAnimationFrame(this.playing);
     this.playing = 0;
     this.options.oninput?.(this.told());
   }
@@ -190,16 +201,24 @@ export class Viewer {
   #develop() {
     const pixels = this.frames[this.frame];
     if (!pixels) return;
-    const low = this.level - this.width / 2;
+    this.#tabulate();
     const { table, shades } = this;
-    for (let value = 0; value < FULL; value += 1) {
-      const grey = Math.round(held((value - low) / this.width, 0, 1) * 255);
-      const shown = this.inverted ? 255 - grey : grey;
-      table[value] = 0xff000000 | (shown << 16) | (shown << 8) | shown;
-    }
     for (let at = 0; at < shades.length; at += 1) shades[at] = table[pixels[at]];
     this.picture.getContext("2d").putImageData(this.data, 0, 0);
     this.#draw();
+  }
+
+  /** What each grey level looks like in this window; made again only when the window has changed. */
+  #tabulate() {
+    const window = `${this.level} ${this.width} ${this.inverted}`;
+    if (window === this.tabulated) return;
+    this.tabulated = window;
+    const low = this.level - this.width / 2;
+    for (let value = 0; value < FULL; value += 1) {
+      const grey = Math.round(held((value - low) / this.width, 0, 1) * 255);
+      const shown = this.inverted ? 255 - grey : grey;
+      this.table[value] = 0xff000000 | (shown << 16) | (shown << 8) | shown;
+    }
   }
 
   #fit() {
