@@ -63,7 +63,7 @@ class Shown(NamedTuple):
     history: tuple[Kept, ...]
 
 
-class Work(NamedTuple):
+class Work(Frozen):
     """One line of the work list: the image, its label, what is to be done, and what the inspector said of it."""
 
     image: str
@@ -211,8 +211,9 @@ def worklist(hub: Hub, one: Inspection) -> list[Work]:
     labels = {row["id"]: row["label"] for row in rows}
     return [
         Work(
-            item.image, labels.get(item.image, ""), each.mend or REMOVE, each.label, each.reasons, each.text,
-            each.place, each.frame, each.inspector, item.key,
+            image=item.image, label=labels.get(item.image, ""), act=each.mend or REMOVE, to=each.label,
+            reasons=each.reasons, text=each.text, place=each.place, frame=each.frame, inspector=each.inspector,
+            key=item.key,
         )
         for item in one.plan.items
         if (each := stands.get(item.image)) is not None and each.decision != "accept"

@@ -144,12 +144,7 @@ def units(folder: Path, column: str) -> list[Unit]:
     Raises:
         HubError: when the set has no table, or the table no such column.
     """
-    table = imagetable.table(folder)
-    if not len(table.rows) or column not in ("label", *table.told):
-        raise HubError(
-            "세트의 표(labels.csv)가 없거나 그런 열이 없습니다. 다시 실행한 세트를 등록하십시오.",
-            "The set has no table (labels.csv), or the table no such column. Register a set with its table.",
-        )
+    table = _table(folder, column)
     groups: dict[str, list[dict[str, str]]] = {}
     for row in table.rows.iter_rows(named=True):
         groups.setdefault(f"s{row['series']}" if row["series"] else f"i{row['id']}", []).append(row)
@@ -159,6 +154,25 @@ def units(folder: Path, column: str) -> list[Unit]:
         values = {row[column] for row in rows}
         found.append(Unit(rows[0]["id"], values.pop() if len(values) == 1 else MIXED, key))
     return found
+
+
+def sizes(folder: Path, column: str) -> dict[str, int]:
+    """How many of `units` there are of each stratum, counted without looking at each; raises as `units`."""
+    each = pl.when(pl.col("series") == "").then("i" + pl.col("id")).otherwise("s" + pl.col("series"))
+    values = pl.col(column)
+    stratum = pl.when(values.n_unique() == 1).then(values.first()).otherwise(pl.lit(MIXED))
+    found = _table(folder, column).rows.group_by(each.alias("_each")).agg(stratum.alias("_stratum"))
+    return dict(sorted(found["_stratum"].value_counts().iter_rows()))
+
+
+def _table(folder: Path, column: str) -> imagetable.Table:
+    table = imagetable.table(folder)
+    if not len(table.rows) or column not in ("label", *table.told):
+        raise HubError(
+            "세트의 표(labels.csv)가 없거나 그런 열이 없습니다. 다시 실행한 세트를 등록하십시오.",
+            "The set has no table (labels.csv), or the table no such column. Register a set with its table.",
+        )
+    return table
 
 
 def looked_at(folder: Path, image: str) -> tuple[list[dict[str, str]], str]:
@@ -197,7 +211,7 @@ def proposed(hub: Hub, folder: Path, column: str, limit: float, confidence: floa
     wanted = rules(hub)
     _may_be_asked(wanted, Asked({}, {}, column, limit, confidence, double, ()))
     quality = _quality(wanted, limit, round(1 - confidence, 6))
-    parts, accept = sampleplan.planned(units(folder, column), quality, wanted.stratum_least)
+    parts, accept = sampleplan.planned(sizes(folder, column), quality, wanted.stratum_least)
     return Proposal(parts, accept, sampleplan.twice(sum(one.sample for one in parts), double))
 
 
@@ -326,7 +340,7 @@ def _frozen(
     hub: Hub, wanted: Rules, asked: Asked, there: studies.Study, found: Sequence[Unit], past: Sequence[Inspection]
 ) -> SamplePlan:
     quality = _quality(wanted, asked.limit, round(1 - asked.confidence, 6))
-    parts, accept = sampleplan.planned(found, quality, wanted.stratum_least)
+    parts, accept = sampleplan.planned(sizes(there.folder, asked.column), quality, wanted.stratum_least)
     seed = secrets.randbelow(2**31)
     carried, mended = judgements.from_before(hub, past, {one.image: one.key for one in found})
     items = sampleplan.drawn(

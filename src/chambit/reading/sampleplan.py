@@ -158,17 +158,8 @@ class SamplePlan(Frozen):
         return strata.accepted_at_most(self.parts, self.bad, self.accept)
 
 
-def sizes(units: Sequence[Unit]) -> dict[str, int]:
-    """How many images there are of each stratum."""
-    found: dict[str, int] = {}
-    for one in units:
-        found[one.stratum] = found.get(one.stratum, 0) + 1
-    return dict(sorted(found.items()))
-
-
-def planned(units: Sequence[Unit], quality: Quality, least: int) -> tuple[tuple[Stratum, ...], int]:
+def planned(there: Mapping[str, int], quality: Quality, least: int) -> tuple[tuple[Stratum, ...], int]:
     """The strata with their samples, `least` images of each where there are as many, and the acceptance number."""
-    there = sizes(units)
     found = strata.planned(
         there, limit=quality.limit, risk=quality.risk, good=quality.good, good_risk=quality.good_risk
     )

@@ -13,7 +13,8 @@ from chambit.hub.inspections import Inspection, Inspector
 from chambit.hub.refusals import NotThereError
 from chambit.hub.sessions import Session
 from chambit.reading.inspected import Judgement
-from chambit.web.asking import Acting, AnyHub, Asking, Sending
+from chambit.web import words
+from chambit.web.asking import Acting, AnyHub, Asking, Sending, language_of
 from chambit.web.rendering import page
 
 router = APIRouter()
@@ -68,10 +69,9 @@ def screen(request: Request, hub: AnyHub, session: Asking, key: str) -> Response
     one, mine = _mine(hub, session, key)
     said = inspecting.statements(hub, one).get(mine.pseudonym)
     there = studies.of(hub.database, one.study)
-    return page(
-        request, "inspect.html.j2", one=one, mine=mine, said=said, study=there,
-        told=imagetable.table(there.folder).told,
-    )  # fmt: skip
+    language, known = language_of(request), ("id", *imagetable.table(there.folder).told)
+    names = {name: words.word("catalogue_columns", name, language) for name in known}
+    return page(request, "inspect.html.j2", one=one, mine=mine, said=said, study=there, names=names)
 
 
 @router.post("/inspect/{key}/statement", include_in_schema=False)

@@ -140,7 +140,7 @@ def work_csv(hub: AnyHub, session: Asking, key: str) -> Response:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for one in rows:
-        told = {**one._asdict(), "reasons": " ".join(one.reasons)}
+        told = {**one.model_dump(), "reasons": " ".join(one.reasons)}
         told |= {"x": one.place[0], "y": one.place[1]} if one.place else {"x": "", "y": ""}
         writer.writerow([_plain(told[column]) for column in COLUMNS])
     headers = {"content-disposition": f'attachment; filename="{key}.worklist.csv"'}

@@ -7,6 +7,7 @@ const at = (id) => document.getElementById(id);
 const api = `/api/inspections/${root.dataset.key}`;
 const form = at("judge");
 const canvas = at("picture");
+const names = JSON.parse(root.dataset.names);
 const STEP = 0.02;
 let now = null, shownAt = 0, moves = 0, mark = null, busy = true;
 const viewer = new Viewer(canvas, { live: at("said"), onchange: () => { moves += 1; }, oninput: told });
@@ -97,9 +98,9 @@ function filled() {
   form.reset();
   mark = null;
   at("now-label").textContent = now.labels[0];
-  at("facts").replaceChildren(...[["ID", now.image], ...Object.entries(now.told)].map(([name, value]) => {
+  at("facts").replaceChildren(...[["id", now.image], ...Object.entries(now.told)].map(([name, value]) => {
     const [row, key, said] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-    [key.textContent, said.textContent] = [name, value];
+    [key.textContent, said.textContent] = [names[name] ?? name, value];
     row.append(key, said);
     return row;
   }));
