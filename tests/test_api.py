@@ -13,7 +13,7 @@ import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
-from chambit.hub import accounts, readings, runs, sessions, studies, trail
+from chambit.hub import accounts, inspecting, inspections, readings, runs, sessions, studies, trail
 from chambit.hub.hub import Hub
 from chambit.web import asking
 from chambit.web.app import create_app
@@ -25,19 +25,25 @@ __all__ = ["cheap_hashes"]  # a fixture of every test here
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Hub]:
-    """A hub with one study, one reader study, and a person who has every role but the administrator's."""
+    """A hub with a study, a reader study, an inspection, and a person with every role that these need."""
     folder = tmp_path_factory.mktemp("hub")
     small_policy(folder)
     with (folder / "hub.yaml").open("a") as said:
         said.write("limits: {requests: 1000000}\n")
     made = Hub.open(folder)
     studies.register(made.database, trail.HUB, runs.read(tiny / "once"), "draft")
-    roles = ["steward", "reader", "member"]
+    roles = ["steward", "reader", "member", "inspector"]
     one = accounts.create(made.database, trail.HUB, "somebody", "Somebody", roles)
-    studies.give_part(made.database, trail.HUB, "tiny", one, "reader")
+    other = accounts.create(made.database, trail.HUB, "other", "Other", ["inspector"])
+    for who, part in ((one, "reader"), (one, "inspector"), (other, "inspector")):
+        studies.give_part(made.database, trail.HUB, "tiny", who, part)
     accounts.create(made.database, trail.HUB, "stranger", "Stranger", ["member"])
     study = readings.plan(made, trail.HUB, "tiny", TITLE, 10, True)
     readings.invite(made, trail.HUB, study, one.id, True, "")
+    asked = inspections.Asked(TITLE, TITLE, "label", 0.05, 0.95, 0.2, (one.id, other.id))
+    inspection = inspections.plan(made, trail.HUB, "tiny", asked)
+    said = {"speciality": "Radiology", "years": 3, "institution": "Here", "no_conflict": True}
+    inspecting.state(made, inspection, inspecting.mine(made, inspection, one.id), said)
     yield made._replace(first="")
     made.database.close()
 
@@ -94,3 +100,23 @@ def test_no_odd_message_makes_it_fail(hub: Hub) -> None:
 
         ask()
     assert len(seen) >= 8
+
+
+def test_no_odd_message_to_an_inspection_makes_it_fail(hub: Hub) -> None:
+    """The same with ids that are there, which messages made up from the schema never name."""
+    client, headers = TestClient(create_app(hub)), signed_in(hub, "somebody")
+    key = inspections.listed(hub)[0].id
+    odd = [0, -1, 1, 7, 10**6, 10**30, "x", "1e3", "nan", "%00", "..%2f"]
+    for one in odd:
+        for path in (f"images?at={one}", f"pixels/{one}/0", f"pixels/0/{one}"):
+            assert client.get(f"/api/inspections/{key}/{path}", headers=headers).status_code < 500, path
+        for page in (f"limit={one}", f"confidence={one}", f"double={one}", f"column={one}"):
+            assert client.get(f"/studies/tiny/inspections?{page}", headers=headers).status_code < 500, page
+    schema = create_app(hub).openapi()["components"]["schemas"]["Given"]
+    base = {"at": 0, "replaces": 0, "decision": "accept", "seconds": 1.0, "moves": 0}
+    for name in schema["properties"]:
+        for one in (*odd, None, [], {}, [None], ["a"] * 17, "é" * 3000, "\u0000", [0.5, 0.5], [1e308, 0]):
+            sent = client.post(f"/api/inspections/{key}/judgements", json=base | {name: one}, headers=headers)
+            assert sent.status_code < 500, (name, one)
+    for path in ("plan", "result", "worklist"):
+        assert client.get(f"/api/inspections/{key}/{path}", headers=headers).status_code in (200, 409)

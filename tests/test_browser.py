@@ -42,6 +42,8 @@ PEOPLE = {
     "clinical": ("윤임상", "member"),
     "citizen": ("한시민", "member"),
     "reader": ("조판독", "reader"),
+    "inspector": ("서검수", "inspector"),
+    "second": ("문검수", "inspector"),
 }
 BOARD = {"privacy": "privacy", "law": "law", "ai": "ai", "clinical": "clinical", "citizen": "ethics"}
 ATTACHED = (
@@ -137,6 +139,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("hub")
     raw = policy.merged(policy.FOLDER / "default.yaml")
     raw["settings"]["reading"] |= SMALL
+    raw["settings"]["inspecting"] |= {"limit": 0.3}
     (folder / "small.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True), encoding="utf-8")
     (folder / settings.NAME).write_text("policy: small.yaml\nlimits: {requests: 5000, logins: 500}\n")
     made = Served(folder)
@@ -329,6 +332,43 @@ def test_a_reader_reads_by_keyboard_alone_and_goes_on_after_closing_the_window(
     page.wait_for_selector("#work:not([hidden])")
 
 
+def test_an_inspector_judges_by_keyboard_alone_and_judges_anew(person: Person, study: str) -> None:
+    page = person.page
+    person.comes("steward")
+    person.goes(f"{study}/inspections")
+    person.sends("form.plan-form")
+    person.comes("inspector")
+    person.goes(f"{study}/inspections")
+    page.click("text=검수하기")
+    for name, value in (("speciality", "영상의학과"), ("years", "8"), ("institution", "가상병원")):
+        page.fill(f"#f-{name}", value)
+    page.check("[name=no_conflict]")
+    page.locator("main form button").click()
+    for number, keys in enumerate((["1"], ["3", "4", "6", "x", "l", "j"], ["2", "5", "ArrowUp", "+"])):
+        counts(page, number)
+        page.wait_for_selector("#look:not([hidden])")
+        for key in [*keys, "Enter"]:
+            page.keyboard.press(key)
+        counts(page, number + 1)
+    place = page.url
+    page.goto("about:blank")
+    page.goto(place)
+    page.wait_for_selector("#look:not([hidden])")
+    counts(page, 3)
+    page.keyboard.press("p")  # the third, which is to be mended: judged anew
+    sync_api.expect(page.locator("#earlier")).to_be_visible()
+    sync_api.expect(page.locator("input[value=crop]")).to_be_checked()
+    page.keyboard.press("p")
+    sync_api.expect(page.locator("input[value=reject]")).to_be_checked()
+    sync_api.expect(page.locator("#earlier")).to_be_visible()
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("input[value=crop]")).to_be_checked()
+    page.keyboard.press("p")
+    sync_api.expect(page.locator("input[value=accept]")).to_be_checked()
+    counts(page, 3)  # nothing more was judged, one anew
+
+
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make setup` brings it where npm is")
 def test_no_page_has_a_serious_barrier(person: Person, study: str) -> None:
     script = AXE.read_text(encoding="utf-8")
@@ -355,9 +395,13 @@ def test_no_page_has_a_serious_barrier(person: Person, study: str) -> None:
             f"{study}/review",
             f"{study}/board",
             f"{study}/readings",
+            f"{study}/inspections",
+            f"/inspections/{study.rsplit('/', 1)[1]}-i1",
         ],
         "clinical": [f"{study}/board"],
         "reader": [f"/read/{study.rsplit('/', 1)[1]}-r1"],
+        "inspector": [f"/inspect/{study.rsplit('/', 1)[1]}-i1"],
+        "second": [f"/inspect/{study.rsplit('/', 1)[1]}-i1"],
     }.items():
         person.comes(login)
         for path in paths:

@@ -141,3 +141,36 @@ vote = sql.Table(
     sql.Column("body", sql.Text, nullable=False),
     sql.Index("votes_of_a_reader", "reading", "number", "position"),
 )
+
+inspection = sql.Table(
+    "inspection",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("study", sql.String(60), sql.ForeignKey("study.id"), nullable=False, index=True),
+    sql.Column("plan", sql.Text, nullable=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Column("created", sql.Float(53), nullable=False),
+    sql.Column("state", sql.String(10), nullable=False),
+)
+
+inspector = sql.Table(
+    "inspector",
+    metadata,
+    sql.Column("inspection", sql.String(80), sql.ForeignKey("inspection.id"), primary_key=True),
+    sql.Column("account", sql.String(16), sql.ForeignKey("account.id"), primary_key=True),
+    sql.Column("number", sql.Integer, nullable=False),
+    sql.Column("pseudonym", sql.String(32), nullable=False),
+    sql.UniqueConstraint("inspection", "number", name="one_inspector_for_a_number"),
+)
+
+judgement = sql.Table(
+    "judgement",
+    metadata,
+    sql.Column("number", sql.Integer, sql.ForeignKey("event.number"), primary_key=True, autoincrement=False),
+    sql.Column("inspection", sql.String(80), sql.ForeignKey("inspection.id"), nullable=False),
+    sql.Column("seat", sql.Integer, nullable=False),
+    sql.Column("image", sql.String(255), nullable=False),
+    sql.Column("body", sql.Text, nullable=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Index("judgements_of_an_inspection", "inspection", "seat", "image", "number"),
+)

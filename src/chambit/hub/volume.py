@@ -68,7 +68,7 @@ class Volume(NamedTuple):
 
 def holds(folder: Path) -> bool:
     """Whether the series of a run are volumes, not films: its dossier shows some, or its table says how they lie."""
-    making = desk.bundle_of(folder).making
+    making = desk.dossier_of(folder).making
     rows = imagetable.table(folder).rows
     return bool(making and making.volumes) or ("axes" in rows.columns and bool((rows["axes"] != "").any()))
 

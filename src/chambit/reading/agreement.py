@@ -9,6 +9,9 @@ Krippendorff 2007, doi:10.1080/19312450709336664). Intra-reader kappa: agreement
 each reader's own two frequencies give, (sum n_i (Po_i - Pe_i)) / (sum n_i (1 - Pe_i)) over readers i; so that readers
 of different strictness do not look consistent by that alone (stratified Cohen 1960, doi:10.1177/001316446002000104).
 
+Gwet's AC1 (2008, doi:10.1348/000711006X126600) has (sum_k p_k (1 - p_k)) / (K - 1) in the place of sum p_k^2. It stays
+near the agreement itself where nearly all ratings are alike, as when inspectors accept nearly every image.
+
 Kappa among readers near 0 with an accuracy near 0.5 is what images that cannot be told apart give. Kappa above 0 with
 an accuracy near 0.5 means that readers see the same thing and take it for the wrong sign.
 
@@ -16,7 +19,7 @@ Known failures: the interval of Fleiss' kappa is for these readers and new image
 where nearly all calls are alike, whatever the agreement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +27,8 @@ from scipy import stats
 
 from chambit.core.evidence import Interval
 from chambit.reading.votes import Table, Vote
+
+Coefficient = Callable[..., np.ndarray]
 
 
 class Agreement(NamedTuple):
@@ -86,6 +91,50 @@ def fleiss(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         kappa = (w @ agreed / total - chance) / (1 - chance)
     return np.where(chance < 1 - 1e-12, kappa, np.nan)
+
+
+def ac1(counts: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Gwet's first-order agreement coefficient; arguments and result as of `fleiss`, never NaN.
+
+    >>> round(float(ac1(np.array([[2, 0], [0, 2], [1, 1], [2, 0]]))[0]), 4)
+    0.5294
+    >>> float(ac1(np.array([[2, 0], [2, 0]]))[0])
+    1.0
+    """
+    n = counts.sum(1)
+    if len(n) == 0 or n[0] < 2 or (n != n[0]).any():
+        raise ValueError("every image needs the same number of ratings, two at least")
+    w = np.ones((1, len(n))) if weights is None else weights
+    agreed = (np.square(counts).sum(1) - n) / (n * (n - 1))
+    total = w.sum(1)
+    share = w @ counts / (total * n[0])[:, None]
+    chance = (share * (1 - share)).sum(1) / (counts.shape[1] - 1)
+    found: np.ndarray = (w @ agreed / total - chance) / (1 - chance)
+    return found
+
+
+def of_images(counts: np.ndarray, coefficient: Coefficient, level: float) -> Agreement:
+    """A coefficient of agreement with a jackknife interval over images; the readers are as they are.
+
+    Args:
+        counts: as of `fleiss`.
+        coefficient: `fleiss` or `ac1`.
+        level: of the interval.
+    """
+    images = len(counts)
+    readers = int(counts[0].sum()) if images else 0
+    if images < 4:
+        return Agreement(None, None, images, readers, f"{images} images were read by two, 4 are needed")
+    value, left_out = float(coefficient(counts)[0]), coefficient(counts, 1 - np.eye(images))
+    if np.isnan(value):
+        return Agreement(None, None, images, readers, "every call is the same: nothing is left to agree about")
+    error = float(np.sqrt((images - 1) / images * np.square(left_out - left_out.mean()).sum()))
+    if not error > 1e-9:  # nor where a coefficient left out does not exist
+        return Agreement(value, None, images, readers, "agreement is the same on every image: there is no spread")
+    middle = images * value - (images - 1) * float(left_out.mean())
+    half = float(stats.t.ppf((1 + level) / 2, images - 1)) * error
+    low, high = max(-1.0, middle - half), min(1.0, middle + half)
+    return Agreement(value, Interval(low=low, high=high, level=level, method="jackknife of images"), images, readers)
 
 
 def among(table: Table, level: float) -> Agreement:

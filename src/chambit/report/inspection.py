@@ -330,8 +330,11 @@ def distribution(inspection: Inspection, group: str, values: Mapping[str, int]) 
     return figures.drawing(26.0 * len(counts) + 4, parts, _group(group), legend)
 
 
-def oc_curve(lot: Lot) -> Markup:
-    """The operating characteristic: probability of acceptance over the share of wrong labels in the lot."""
+WRONG_LABELS = Text("로트에서 틀린 라벨의 비율 (%)", "share of wrong labels in the lot (%)")
+
+
+def oc_curve(lot: Lot, below: Text = WRONG_LABELS) -> Markup:
+    """The operating characteristic: probability of acceptance over what `below` says, of labels their share wrong."""
     last = lot.curve[-1][0] / lot.plan.lot
     across, top, base = Scale(0, 100 * last, 44, WIDTH - 12), 24.0, 204.0
 
@@ -355,7 +358,6 @@ def oc_curve(lot: Lot) -> Markup:
             parts.append(figures.line(x, height(chance), x, base, "limit"))
             parts.append(figures.dot(x, height(chance), 5, "value"))
             parts.append(figures.words_at(x + 9, height(chance) - 8, word))
-    below = Text("로트에서 틀린 라벨의 비율 (%)", "share of wrong labels in the lot (%)")
     parts.append(figures.words_at((44 + WIDTH - 12) / 2, base + 36, below, "small", "middle"))
     label = Text("합격 확률 곡선 (OC)", "probability of acceptance (OC curve)")
     return figures.drawing(base + 44, parts, label)

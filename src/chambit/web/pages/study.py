@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from chambit.hub import accounts, board, desk, runs, studies, trail
+from chambit.hub import accounts, board, desk, inspections, runs, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import NotThereError
 from chambit.hub.sessions import Session
@@ -51,7 +51,8 @@ def study(request: Request, hub: AnyHub, session: Asking, name: str) -> Response
     return page(
         request, "study.html.j2", study=there, same=same, candidates=studies.candidates(hub.database, name),
         parts=parts, mine=parts.get(session.account.id, set()), people=people, everyone=list(known.values()),
-        choices=studies.PARTS, newest=newest, experts=told, **dossier.view(bundle),
+        choices=studies.PARTS, newest=newest, experts=told, inspected=inspections.told(hub, name),
+        **dossier.view(bundle),
     )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-// Shows grey pictures of 16 bits on a canvas, one or many of one size (the frames of a film, the slices of a volume).
+// Shows pictures of 16 bits on a canvas, grey or in colour (three values a pixel), one or many of one size (the frames of
+// a film, the slices of a volume).
 // Everything can be done by mouse, by touch and by keyboard alone:
 //
 //   drag, arrows                 window: up and down the level, left and right the width
@@ -55,7 +56,7 @@ export class Viewer {
     this.sized.observe(canvas);
   }
 
-  /** Show one picture (Uint16Array, row by row from the top left) or a list of them; window is [level, width]. */
+  /** Show one picture (Uint16Array, row by row from the top left, one or three values a pixel) or a list of them; window is [level, width]. */
   show(pixels, width, height, window = this.options.window) {
     this.stop();
     this.frames = Array.isArray(pixels) ? pixels.slice() : [pixels];
@@ -203,7 +204,14 @@ export class Viewer {
     if (!pixels) return;
     this.#tabulate();
     const { table, shades } = this;
-    for (let at = 0; at < shades.length; at += 1) shades[at] = table[pixels[at]];
+    if (pixels.length === 3 * shades.length) {  // red, green and blue of each pixel
+      for (let at = 0, from = 0; at < shades.length; at += 1, from += 3) {
+        const [red, green, blue] = [table[pixels[from]], table[pixels[from + 1]], table[pixels[from + 2]]];
+        shades[at] = 0xff000000 | (blue & 0xff0000) | (green & 0xff00) | (red & 0xff);
+      }
+    } else {
+      for (let at = 0; at < shades.length; at += 1) shades[at] = table[pixels[at]];
+    }
     this.picture.getContext("2d").putImageData(this.data, 0, 0);
     this.#draw();
   }
