@@ -12,7 +12,7 @@ setup: $(VENV)/.done javascript/node_modules/.done   ## the virtual environment,
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -U 'pip>=25.1'   # --group needs it
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[decoders,dp,imagenet,ocr,postgres,prompt,slides,video,web]' --group dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[decoders,dp,imagenet,ocr,pdf,postgres,prompt,slides,video,web]' --group dev
 	@touch $@
 
 # third-party scripts come by the lock file into an ignored folder; without npm what needs them is skipped and says so

@@ -50,6 +50,10 @@ EXTRAS = {
         ("alembic", "argon2-cffi", "fastapi", "pyotp", "python-multipart", "uvicorn"),
         "without it there is no `chambit serve`; the dossier is a file",
     ),
+    "pdf": Extra(
+        ("manimgx-fonts-cjk", "weasyprint"),
+        "without it there is no dossier as PDF; the page and its twin in JSON are always there",
+    ),
     "postgres": Extra(("psycopg",), "without it a hub keeps its database in a file (SQLite)"),
     "video": Extra(("av",), "without it films are set aside"),
     "slides": Extra(("openslide-bin", "openslide-python"), "without it whole slides are set aside"),
@@ -69,7 +73,18 @@ class Check(NamedTuple):
 @click.command("doctor")
 def command() -> None:
     """Say what this machine can do, and how to mend what it cannot; status 1 if the demonstration cannot run."""
-    checks = [_python(), *_packages(), *_extras(), _hangul(), _processor(), _speed(), _memory(), _disk(), _network()]
+    checks = [
+        _python(),
+        *_packages(),
+        *_extras(),
+        _hangul(),
+        _paper(),
+        _processor(),
+        _speed(),
+        _memory(),
+        _disk(),
+        _network(),
+    ]
     for check in checks:
         mark = (
             click.style("ok  ", fg="green")
@@ -120,6 +135,15 @@ def _hangul() -> Check:
     remedy = f"{hangul.REMEDY}; without it Hangul is found and made black, but no name is told"
     found = "not read" if reason else f"read with {hangul.MODEL} in {where}"
     return Check("Hangul in pixels", found, not reason, False, remedy)
+
+
+def _paper() -> Check:
+    """Whether a dossier can be printed: a library of the system may be missing where all packages are there."""
+    from chambit.report import paper
+
+    problem = paper.missing()
+    found = problem.what if problem else "can be made"
+    return Check("dossier as PDF", found, not problem, False, problem.remedy if problem else "")
 
 
 def _name(requirement: str) -> str:

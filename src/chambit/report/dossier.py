@@ -17,7 +17,7 @@ from markupsafe import Markup
 from pydantic import Field
 
 from chambit.core.evidence import Evidence, Frozen, Verdict
-from chambit.report import figures, planted, stages, translated, utility, viewer, wording
+from chambit.report import figures, medium, planted, plots, stages, style, translated, utility, viewer, wording
 from chambit.report.curve import label_curve, memorisation_curve
 from chambit.report.making import Making
 from chambit.report.wording import Text
@@ -189,6 +189,11 @@ def environment() -> Environment:
     made.globals.update(
         say=_say,
         bi=_bi,
+        on_paper=medium.on_paper,
+        inked=style.inked,
+        emblem=style.emblem,
+        colours=style.COLOURS,
+        band_hatch=plots.band_hatch,
         named=wording.named,
         name_of=wording.name_of,
         picture=_picture,
@@ -202,14 +207,16 @@ def environment() -> Environment:
         stages=stages,
         window=viewer.window,
         defined=viewer.defined,
-        in_both=lambda both: f"{both[0]} / {both[1]}",
+        in_both=figures.in_both,
     )
     made.filters["thousands"] = lambda value: f"{value:,}"
     return made
 
 
 def _say(korean: object, english: object) -> Markup:
-    """Words in both languages, of which the page shows one."""
+    """Words in both languages, of which the page shows one; on paper those of its language."""
+    if (only := medium.chosen(korean, english)) is not None:
+        return Markup("{}").format(only)
     return Markup('<span class="ko" lang="ko">{}</span><span class="en" lang="en">{}</span>').format(korean, english)
 
 

@@ -1,6 +1,7 @@
 """Small drawings as inline SVG: intervals, arms, the rank strip, the cohort.
 
-Every text is drawn once for each language and the page shows one of them. Colour never carries meaning
+Every text is drawn once for each language and the page shows one of them; on paper it is drawn in one, and each
+drawing has its style in itself. Colour never carries meaning
 alone: shape, hatching or a letter says the same. Numbers are placed as they come; nothing is computed but
 positions.
 """
@@ -13,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from chambit.core.evidence import Band, Evidence
+from chambit.report import medium, style
 from chambit.report.wording import Text, form_of, measured, named, number, text, words
 
 WIDTH = 480
@@ -67,11 +69,23 @@ def around(values: Sequence[float], left: float, right: float, bounds: tuple[flo
 
 def words_at(x: float, y: float, what: Text | str, css: str = "", anchor: str = "start") -> Markup:
     """One SVG text in both languages; a plain string is the same in both."""
-    pairs = [("", what)] if isinstance(what, str) else [("ko", what.ko), ("en", what.en)]
+    pairs = [("", what)] if isinstance(what, str) else _each(what)
     if len(pairs) == 2 and pairs[0][1] == pairs[1][1]:
         pairs = [("", pairs[0][1])]
     form = Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>')
     return Markup("").join(form.format(x, y, f"{side} {css}".strip(), anchor, words) for side, words in pairs)
+
+
+def _each(what: Text) -> list[tuple[str, str]]:
+    """Words by the side of the page that shows them, or those of the paper alone."""
+    only = medium.chosen(*what)
+    return [("ko", what.ko), ("en", what.en)] if only is None else [("", str(only))]
+
+
+def in_both(what: tuple[str, str]) -> str:
+    """Words for an attribute, which no style can hide: both languages behind each other, on paper its own."""
+    only = medium.chosen(*what)
+    return f"{what[0]} / {what[1]}" if only is None else str(only)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:
@@ -98,16 +112,16 @@ def dot(x: float, y: float, radius: float, css: str) -> Markup:
 
 def drawing(height: float, parts: Sequence[Markup], label: Text, legend: Sequence[tuple[str, Text]] = ()) -> Markup:
     """The finished figure: the SVG, and beneath it a legend of (css class of the sign, words)."""
+    word, item = Markup('<span class="{}">{}</span>'), Markup('<li><i class="sign {}"></i>{}</li>')
     items = Markup("").join(
-        Markup('<li><i class="sign {}"></i><span class="ko">{}</span><span class="en">{}</span></li>').format(
-            css, *words
-        )
-        for css, words in legend
+        item.format(css, Markup("").join(word.format(*pair) for pair in _each(words))) for css, words in legend
     )
-    return Markup('<div class="plot"><svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>{}</div>').format(
+    form = '<div class="plot"><svg class="drawing" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>{}</div>'
+    return Markup(form).format(
         WIDTH,
         round(height, 1),
-        f"{label.ko} / {label.en}",
+        in_both(label),
+        style.inside("drawing", label),
         Markup("").join(parts),
         Markup('<ul class="legend">{}</ul>').format(items) if items else "",
     )

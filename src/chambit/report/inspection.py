@@ -18,7 +18,7 @@ from chambit.core.evidence import Frozen
 from chambit.prepare.contract import Contract
 from chambit.prepare.fulfilment import Line, Outcome
 from chambit.prepare.sampling import Plan
-from chambit.report import figures, wording
+from chambit.report import figures, style, wording
 from chambit.report.figures import WIDTH, Scale
 from chambit.report.wording import Text, number
 
@@ -142,6 +142,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(say=_say, bi=_bi, percent=percent)
+    environment.globals.update(colours=style.COLOURS, inked=style.inked, emblem=style.emblem)
     environment.filters["thousands"] = lambda value: f"{value:,}"
     return environment
 

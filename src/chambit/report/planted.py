@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from chambit.report import style
 from chambit.report.figures import WIDTH, Scale, box, dot, drawing, hatching, line, words_at
 from chambit.report.wording import Text, named, number, text, words
 
@@ -70,8 +71,13 @@ def recall_bar(family: Mapping[str, Any]) -> Markup:
         line(scale(family["low"]), 8, scale(family["high"]), 8, "whisker"),
         *(line(scale(family[end]), 4, scale(family[end]), 12, "whisker") for end in ("low", "high")),
     ]
-    form = Markup('<svg class="recall" viewBox="0 0 {} 16" width="{}" height="16" aria-hidden="true">{}</svg>')
-    return form.format(_BAR, _BAR, Markup("").join(parts))
+    form = Markup('<svg class="recall" viewBox="0 0 {} 16" width="{}" height="16" aria-hidden="true">{}{}</svg>')
+    return form.format(
+        _BAR,
+        _BAR,
+        style.inside("recall", Text("찾은 비율과 구간", "share found, with its interval")),
+        Markup("").join(parts),
+    )
 
 
 def kinds_drawing(kinds: Sequence[Kind], key: str) -> Markup:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from chambit.report import medium, style
 from chambit.report.figures import WIDTH, Scale, around, axis, box, dot, drawing, line, words_at
 from chambit.report.wording import Text, number
 
@@ -26,6 +27,15 @@ class Row(NamedTuple):
     value: float
     low: float | None = None
     high: float | None = None
+
+
+def band_hatch() -> Markup:
+    """The pattern of all bands."""
+    return Markup(
+        '<defs>{}<pattern id="{}" class="{}" width="5" height="5" patternUnits="userSpaceOnUse"'
+        ' patternTransform="rotate(45)"><rect width="5" height="5"/><line x1="0" y1="0" x2="0" y2="5"/>'
+        "</pattern></defs>"
+    ).format(style.inside(BAND_HATCH), BAND_HATCH, BAND_HATCH)
 
 
 def known(value: object) -> bool:
@@ -60,8 +70,12 @@ def spot(entry: Mapping[str, Any], ends: tuple[float, float]) -> Markup:
         parts += [line(end, y - 4, end, y + 4, "stop") for end in (low, high)]
     if known(entry.get("value")):
         parts.append(dot(scale(entry["value"]), y, 4.5, "value"))
-    form = Markup('<svg class="spot" viewBox="0 0 {} 22" width="{}" height="22" aria-hidden="true">{}</svg>')
-    return form.format(_SPOT, _SPOT, Markup("").join(parts))
+    form = Markup('<svg class="spot" viewBox="0 0 {} 22" width="{}" height="22" aria-hidden="true">{}{}{}</svg>')
+    # a drawing on paper finds nothing outside itself
+    hatch = band_hatch() if band and medium.on_paper() else ""
+    return form.format(
+        _SPOT, _SPOT, style.inside("spot", Text("값과 구간", "value and interval")), hatch, Markup("").join(parts)
+    )
 
 
 def interval_rows(

@@ -7,6 +7,7 @@ gives the same bytes.
 
 import io
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chambit.core.evidence import Frozen
+from chambit.report import medium
 
 Pixels = NDArray[np.uint8]
 EDGE = 1
@@ -97,6 +99,8 @@ def window(made: Sheet, name: str, number: int, label: str = "", row: int | None
     """
     if not 0 <= number < made.count:
         return Markup("")
+    if medium.on_paper():
+        return _cut(made, number, label)
     said = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
     moved = Markup("") if row is None else Markup(' data-row="{}"').format(row)
     form = Markup('<svg class="tile" viewBox="{} {} {} {}" {}{}><use href="#{}"/></svg>')
@@ -105,11 +109,23 @@ def window(made: Sheet, name: str, number: int, label: str = "", row: int | None
 
 def defined(made: Sheet, name: str, address: str) -> Markup:
     """The sheet itself, drawn nowhere: an image `name` that windows refer to; `address` is its data URI."""
+    if medium.on_paper():
+        return Markup("")
     form = Markup(
         '<svg class="held" width="0" height="0" aria-hidden="true"><defs>'
         '<image id="{}" width="{}" height="{}" href="{}"/></defs></svg>'
     )
     return form.format(name, *made.size, address)
+
+
+def _cut(made: Sheet, number: int, label: str) -> Markup:
+    """One tile as a picture of its own, for paper, where no drawing can look at another."""
+    left, top = made.corner(number)
+    with Image.open(io.BytesIO(made.png)) as whole:
+        tile = np.asarray(whole.crop((left, top, left + made.width, top + made.height)))
+    form = Markup('<img class="tile" src="data:image/png;base64,{}" alt="{}">')
+    says = label or medium.chosen("그림 한 칸", "one picture of a row")
+    return form.format(b64encode(png(tile)).decode("ascii"), says)
 
 
 def false_colours(parts: NDArray[np.integer[Any]], most: int = 256) -> Pixels:

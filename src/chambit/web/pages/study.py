@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from chambit.hub import accounts, board, desk, inspections, runs, studies, trail
+from chambit.hub import accounts, board, desk, inspections, papers, runs, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import NotThereError
 from chambit.hub.sessions import Session
 from chambit.hub.studies import Study
 from chambit.report import dossier
+from chambit.report.medium import Language
 from chambit.review.board.process import State
 from chambit.web.asking import Acting, AnyHub, Asking, must_have
 from chambit.web.rendering import page
@@ -52,7 +53,7 @@ def study(request: Request, hub: AnyHub, session: Asking, name: str) -> Response
         request, "study.html.j2", study=there, same=same, candidates=studies.candidates(hub.database, name),
         parts=parts, mine=parts.get(session.account.id, set()), people=people, everyone=list(known.values()),
         choices=studies.PARTS, newest=newest, experts=told, inspected=inspections.told(hub, name),
-        **dossier.view(bundle),
+        no_paper=papers.lacking(), **dossier.view(bundle),
     )  # fmt: skip
 
 
@@ -62,6 +63,22 @@ def whole(hub: AnyHub, session: Asking, name: str) -> Response:
     there = of(hub, session, name)
     headers = {"content-security-policy": OPEN_DOSSIER, "x-frame-options": "SAMEORIGIN"}
     return FileResponse(there.folder / "dossier.html", media_type="text/html", headers=headers)
+
+
+@router.get("/studies/{name}/dossier.json")
+def twin(hub: AnyHub, session: Asking, name: str) -> Response:
+    """The dossier as its twin in JSON, to keep."""
+    there = of(hub, session, name)
+    papers.bound(hub, there)
+    return FileResponse(there.folder / "dossier.json", media_type="application/json", filename=f"{there.id}.json")
+
+
+@router.get("/studies/{name}/dossier.{language}.pdf")
+def printed(hub: AnyHub, session: Asking, name: str, language: Language) -> Response:
+    """The dossier for paper and archive, to keep."""
+    there = of(hub, session, name)
+    made = papers.of(hub, there, language)
+    return FileResponse(made, media_type="application/pdf", filename=f"{there.id}.{language}.pdf")
 
 
 @router.post("/studies")
