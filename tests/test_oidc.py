@@ -1,6 +1,6 @@
 """Signing in through an identity provider: who gets in, who waits, and what is not believed."""
 
-import ast
+import contextlib
 import html
 import re
 import socket
@@ -23,6 +23,7 @@ pytest.importorskip("httpx2")
 import httpx
 import sqlalchemy as sql
 from fastapi.testclient import TestClient
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from chambit.core.errors import InputError
@@ -32,13 +33,14 @@ from chambit.hub.provider import UntrueError
 from chambit.web import asking
 from chambit.web.app import create_app
 from hubs import PASSWORD, cheap_hashes, postgresql
-from identityprovider import CLIENT, REALM, SECRET, Answering, Provider, signed_by_hand
+from identityprovider import CLIENT, SECRET, Answering, Provider, signed_by_hand
 from identityprovider import provider as a_provider
 
 __all__ = ["cheap_hashes"]  # a fixture of every test here
 
 ADDRESS = "http://127.0.0.1:8420"
 SUGGEST = {"claim": "groups", "roles": {"/readers": ["reader"], "/it": ["administrator"]}}
+_web = httpx.Client(verify=False, follow_redirects=False, headers={"connection": "close"})
 PACKAGE = Path(__file__).parents[1] / "src" / "chambit"
 
 
@@ -87,6 +89,23 @@ def client(hub: Hub) -> TestClient:
     return browser(hub)
 
 
+@pytest.fixture(scope="module")
+def _ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Provider, Hub]]:
+    with a_provider() as idp:
+        made = opened(tmp_path_factory.mktemp("ready") / "hub", idp)
+        admitted(made, browser(made))
+        yield idp, made
+        made.database.close()
+
+
+@pytest.fixture
+def ready(_ready: tuple[Provider, Hub]) -> Iterator[tuple[Provider, Hub, TestClient]]:
+    """An honest provider, a hub that has admitted its person, and a new browser; what many faults are tried on."""
+    idp, made = _ready
+    yield idp, made, browser(made)
+    idp.honest()
+
+
 def sent_to(page: Any) -> str:
     """Where a page sends the browser on by itself."""
     assert page.status_code == 200, page.text
@@ -97,7 +116,7 @@ def sent_to(page: Any) -> str:
 
 def way_back(url: str) -> str:
     """What the provider sends the browser back with: path and query at the hub."""
-    answer = httpx.get(url, follow_redirects=False)
+    answer = _web.get(url)
     assert answer.status_code == 303, answer.text
     assert answer.headers["location"].startswith(ADDRESS)
     return str(answer.headers["location"].removeprefix(ADDRESS))
@@ -147,7 +166,9 @@ def whys(hub: Hub) -> list[str]:
 # -------------------------------------------------------------------------------------------- coming in
 
 
-def test_an_unknown_person_waits_until_an_administrator_gives_roles(hub: Hub, client: TestClient, idp: Provider) -> None:
+def test_an_unknown_person_waits_until_an_administrator_gives_roles(
+    hub: Hub, client: TestClient, idp: Provider
+) -> None:
     idp.person |= {"groups": ["/readers", "/elsewhere"]}
     page = comes(client)
     assert page.status_code == 200
@@ -308,10 +329,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_token_that_says_something_wrong_is_not_believed(
-    hub: Hub, client: TestClient, idp: Provider, fault: str
-) -> None:
-    admitted(hub, client)
+def test_a_token_that_says_something_wrong_is_not_believed(ready: tuple[Provider, Hub, TestClient], fault: str) -> None:
+    idp, hub, client = ready
     idp.claims, claim = FAULTS[fault]
     refused = comes(client)
     assert (refused.status_code, "받아들이지 않았습니다" in refused.text) == (403, True)
@@ -351,9 +370,9 @@ FORGED: dict[str, Callable[[Provider, dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("forged", FORGED)
 def test_a_token_without_the_provider_s_signature_is_not_believed(
-    hub: Hub, client: TestClient, idp: Provider, forged: str
+    ready: tuple[Provider, Hub, TestClient], forged: str
 ) -> None:
-    admitted(hub, client)
+    idp, hub, client = ready
     idp.token = lambda claims: FORGED[forged](idp, claims)
     refused = comes(client)
     assert refused.status_code == 403, refused.text
@@ -389,8 +408,10 @@ def test_new_keys_of_the_provider_are_read_once(hub: Hub, client: TestClient, id
     assert "does not publish" in whys(hub)[-1]
 
 
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
 def test_keys_that_cannot_sign_are_left_out(hub: Hub, client: TestClient, idp: Provider) -> None:
-    weak = RSAKey.generate_key(1024, {"kid": "rsa-1"}, auto_kid=False)
+    with pytest.warns(SecurityWarning):
+        weak = RSAKey.generate_key(1024, {"kid": "rsa-1"}, auto_kid=False)
     idp.special["/certs"] = lambda asked: asked.says(
         200,
         {
@@ -495,9 +516,7 @@ def test_an_answer_of_another_issuer_ends_before_the_code_is_shown(
     assert "issuer" in whys(hub)[-1]
 
 
-def test_a_provider_that_does_not_promise_its_name_need_not_say_it(
-    hub: Hub, client: TestClient, idp: Provider
-) -> None:
+def test_a_provider_that_does_not_promise_its_name_need_not_say_it(hub: Hub, client: TestClient, idp: Provider) -> None:
     idp.document = {"authorization_response_iss_parameter_supported": None}
     idp.answer = lambda answer: {k: v for k, v in answer.items() if k != "iss"}
     admitted(hub, client)
@@ -508,7 +527,8 @@ def test_breaking_off_is_said_and_nothing_of_the_answer_is_repeated(
     hub: Hub, client: TestClient, idp: Provider
 ) -> None:
     idp.answer = lambda answer: {
-        "error": "access_denied", "error_description": "<b>call 070</b>", "state": answer["state"], "iss": answer["iss"],
+        "error": "access_denied", "error_description": "<b>call 070</b>",
+        "state": answer["state"], "iss": answer["iss"],
     }  # fmt: skip
     refused = comes(client)
     assert (refused.status_code, "로그인이 끝나지 않았습니다" in refused.text) == (403, True)
@@ -571,6 +591,15 @@ def test_two_answers_at_once_make_one_session(hub: Hub, client: TestClient) -> N
 # ---------------------------------------------------------------------------------- a provider that misbehaves
 
 
+def forgets(hub: Hub, wait: float = 10.0) -> None:
+    """As an hour later, perhaps with less patience."""
+    there = hub.provider
+    assert there is not None
+    there._document = there._keys = None
+    there.settings = there.settings.model_copy(update={"wait": wait})
+    there._way = None
+
+
 OTHER = "http://localhost:9/authorize"  # this machine, and yet not the issuer's host
 
 
@@ -593,8 +622,10 @@ OTHER = "http://localhost:9/authorize"  # this machine, and yet not the issuer's
     ],
 )
 def test_a_document_that_leads_elsewhere_is_not_followed(
-    hub: Hub, client: TestClient, idp: Provider, document: dict[str, Any], said: str
+    ready: tuple[Provider, Hub, TestClient], document: dict[str, Any], said: str
 ) -> None:
+    idp, hub, client = ready
+    forgets(hub)
     idp.document = document
     refused = client.post("/oidc/start")
     assert refused.status_code == 502
@@ -616,35 +647,29 @@ def _drips(asked: Answering) -> None:
     asked.send_response(200)
     asked.send_header("content-length", "1000")
     asked.end_headers()
-    try:
+    with contextlib.suppress(OSError):  # the hub hangs up, as it should
         for _ in range(100):
             asked.wfile.write(b" ")
             asked.wfile.flush()
             time.sleep(0.05)
-    except OSError:
-        pass  # the hub has hung up, as it should
 
 
 def _drips_headers(asked: Answering) -> None:
-    try:
+    with contextlib.suppress(OSError):
         asked.wfile.write(b"HTTP/1.1 200 OK\r\nx-long: ")
         for _ in range(100):
             asked.wfile.write(b"x")
             asked.wfile.flush()
             time.sleep(0.05)
-    except OSError:
-        pass
 
 
 def _huge(asked: Answering) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the hub hangs up, as it should
         asked.sends(200, b" " * 3_000_000, "application/json")
-    except OSError:
-        pass
 
 
 SPOILT: dict[str, tuple[Callable[[Answering], None], str]] = {
-    "asleep": (lambda asked: time.sleep(3), "0.5초 안에 답이 없습니다"),
+    "asleep": (lambda asked: time.sleep(3), "0.3초 안에 답이 없습니다"),
     "drips": (_drips, "너무 크거나 느립니다|초 안에 답이 없습니다"),
     "drips headers": (_drips_headers, "초 안에 답이 없습니다"),
     "huge": (_huge, "너무 크거나 느립니다"),
@@ -652,7 +677,7 @@ SPOILT: dict[str, tuple[Callable[[Answering], None], str]] = {
     "a page": (lambda asked: asked.page("<h1>sign in first</h1>"), "JSON이 아닌 200"),
     "a list": (lambda asked: asked.says(200, []), "JSON이 아닌 200"),
     "broken": (lambda asked: asked.says(500, {}), "500"),
-    "hangs up": (lambda asked: asked.connection.close(), "이용할 수 없습니다"),
+    "hangs up": (lambda asked: asked.connection.shutdown(socket.SHUT_RDWR), "이용할 수 없습니다"),
     "compressed": (
         lambda asked: asked.sends(200, b"{}", "application/json", **{"content-encoding": "gzip"}),
         "요청하지 않은 압축",
@@ -662,19 +687,18 @@ SPOILT: dict[str, tuple[Callable[[Answering], None], str]] = {
 
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("where", ["/.well-known/openid-configuration", "/token", "/certs"])
-def test_a_provider_that_fails_is_said_in_time(tmp_path: Path, idp: Provider, where: str, how: str) -> None:
-    made = opened(tmp_path / "hub", idp, wait=0.5)
-    client = browser(made)
+def test_a_provider_that_fails_is_said_in_time(ready: tuple[Provider, Hub, TestClient], where: str, how: str) -> None:
+    idp, hub, client = ready
+    forgets(hub, wait=0.3 if how in ("asleep", "drips", "drips headers") else 10.0)
     spoilt, said = SPOILT[how]
     idp.special[where] = spoilt
     begun = time.monotonic()
     page = client.post("/oidc/start") if where.startswith("/.well") else comes(client)
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 2.5
     assert page.status_code == 502, page.text
-    assert re.search(said if where != "/token" else f"{said}|토큰을 읽을 수 없습니다", html.unescape(page.text))
+    assert re.search(f"{said}|토큰을 읽을 수 없습니다" if where == "/token" else said, html.unescape(page.text))
     assert 'name="password"' in page.text  # local accounts work on
-    assert client.post("/login", data={"login": "lee", "password": PASSWORD}).status_code == 303
-    made.database.close()
+    forgets(hub)
 
 
 def test_a_dead_provider_is_said_and_keeps_nobody_else_out(hub: Hub, client: TestClient) -> None:
@@ -814,15 +838,14 @@ def test_who_came_by_password_goes_nowhere_else(hub: Hub, client: TestClient) ->
 
 @pytest.mark.parametrize("how", ["dead", "offers nothing"])
 def test_signing_out_does_not_wait_for_the_provider(tmp_path: Path, idp: Provider, how: str) -> None:
-    made = opened(tmp_path / "hub", idp, wait=0.5)
+    made = opened(tmp_path / "hub", idp)
     if how == "offers nothing":
         idp.document = {"end_session_endpoint": None}
     client = browser(made)
     admitted(made, client)
     comes(client)
     if how == "dead":
-        assert made.provider is not None
-        made.provider._document = None  # an hour has passed
+        forgets(made, wait=0.3)
         idp.special["/.well-known/openid-configuration"] = lambda asked: time.sleep(2)
     csrf = token(client)
     begun = time.monotonic()
@@ -941,8 +964,9 @@ def test_the_secret_and_the_tokens_are_in_no_page_and_no_trail(hub: Hub, client:
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True, timeout=60
+    )
     return done.stdout
 
 
@@ -998,14 +1022,29 @@ def test_a_door_opens_the_addresses_of_its_name() -> None:
     assert run(code) == "tried refused\n"
 
 
+def test_the_database_is_reached_past_the_guard() -> None:
+    """Its host is named in the settings; that this one does not exist is found out by asking for it."""
+    pytest.importorskip("psycopg")
+    code = """
+        import sqlalchemy
+        from chambit.core import offline
+        from chambit.hub.database import Database
+        offline.guard()
+        try:
+            Database("postgresql+psycopg://chambit@db.hospital.invalid/chambit").revision()
+        except sqlalchemy.exc.OperationalError as error:
+            print("asked", "resolve host" in str(error), offline.attempts())
+    """
+    assert run(code) == "asked True 0\n"
+
+
 def test_only_the_provider_and_the_database_have_a_door() -> None:
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr == "door"
+        if re.search(r"\bdoor\b\(|import .*\bdoor\b", path.read_text(encoding="utf-8"))
     }
-    assert found == {"hub/outgoing.py", "hub/database.py"}
+    assert found == {"core/offline.py", "hub/outgoing.py", "hub/database.py"}
 
 
 def test_the_server_is_closed_but_for_what_its_settings_name(tmp_path: Path, idp: Provider) -> None:

@@ -148,7 +148,8 @@ def usable(given: Oidc, path: Path) -> None:
         remedy = "write the client's secret there; the provider shows it with the client's settings"
         problems.append(Problem(f"{path}: oidc.secret", f"{where} is missing, empty or unreadable", remedy))
     try:
-        given.trust(path.parent)
+        if given.ca:
+            given.trust(path.parent)
     except OSError as error:  # ssl.SSLError is one
         remedy = "give the authority's certificate as a PEM file"
         problems.append(Problem(f"{path}: oidc.ca", f"{given.ca} cannot be used: {error.strerror or error}", remedy))

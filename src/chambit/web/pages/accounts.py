@@ -71,6 +71,6 @@ def change(
         identities.untie(hub.database, by, who)
     else:
         raise HubError("알 수 없는 요청입니다.", "This is not something that can be done to an account.")
-    if who != by:
+    if who != by and act != "connectable":
         sessions.end_all(hub.database, by, who)
     return RedirectResponse("/accounts", 303)
