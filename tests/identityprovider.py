@@ -1,19 +1,26 @@
 """An identity provider for tests of the hub: real HTTP on loopback, real signatures, every fault that is asked for."""
 
 import base64
+import datetime
 import hashlib
 import hmac
+import ipaddress
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 pytest.importorskip("joserfc")
 
@@ -56,8 +63,8 @@ class Provider:
     rsa = RSAKey.generate_key(2048, {"kid": "rsa-1", "use": "sig"}, auto_kid=False)
     ec = ECKey.generate_key("P-256", {"kid": "ec-1", "use": "sig"}, auto_kid=False)
 
-    def __init__(self, port: int) -> None:
-        self.base = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, scheme: str = "http") -> None:
+        self.base = f"{scheme}://127.0.0.1:{port}"
         self.issuer = self.base + REALM
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
@@ -185,8 +192,31 @@ class Answering(BaseHTTPRequestHandler):
         """Nothing on the terminal."""
 
 
+def authority(path: Path) -> ssl.SSLContext:
+    """A certificate for 127.0.0.1 that vouches for itself, written to a file; how a server presents it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test authority")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(made.public_bytes(pem))
+    both = path.with_suffix(".both")
+    both.write_bytes(secret + made.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context
+
+
 @contextmanager
-def provider() -> Iterator[Provider]:
+def provider(tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
     """A provider that answers on a free port of loopback."""
 
     class Here(Answering):
@@ -199,7 +229,9 @@ def provider() -> Iterator[Provider]:
             """The hub hangs up on some faults, which is no fault of the test."""
 
     server = Server(("127.0.0.1", 0), Here)
-    Here.provider = Provider(server.server_address[1])
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    Here.provider = Provider(server.server_address[1], "https" if tls else "http")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield Here.provider
