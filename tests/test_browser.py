@@ -53,13 +53,17 @@ ATTACHED = (
 SMALL = {"telltales": [], "images_least": 20, "practice": 2, "repeats": 0.0, "block": 10, "pixels": 64}
 
 
+def a_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Served:
     """A server of its own process over a hub's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.port = port or a_free_port()
         command = [
             sys.executable,
             "-c",

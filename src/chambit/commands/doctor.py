@@ -47,7 +47,7 @@ EXTRAS = {
         "without it no text-to-image weights of one's own can be used",
     ),
     "web": Extra(
-        ("alembic", "argon2-cffi", "fastapi", "pyotp", "python-multipart", "uvicorn"),
+        ("alembic", "argon2-cffi", "authlib", "fastapi", "httpx2", "joserfc", "pyotp", "python-multipart", "uvicorn"),
         "without it there is no `chambit serve`; the dossier is a file",
     ),
     "pdf": Extra(

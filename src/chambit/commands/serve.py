@@ -19,12 +19,14 @@ def command(study_or_hub: Path, host: str, port: int) -> None:
 
     from chambit.core.errors import InputError, Problem
 
-    lacking = [name for name in ("fastapi", "uvicorn", "argon2", "alembic") if importlib.util.find_spec(name) is None]
+    needed = ("fastapi", "uvicorn", "argon2", "alembic", "authlib", "httpx2")
+    lacking = [name for name in needed if importlib.util.find_spec(name) is None]
     if lacking:
         problem = Problem("chambit serve", f"needs {', '.join(lacking)}", "pip install 'chambit[web]'")
         raise InputError("The web application is not installed.", [problem])
     import uvicorn
 
+    from chambit.core import offline
     from chambit.hub import hub as hubs
     from chambit.web.app import create_app
 
@@ -35,4 +37,9 @@ def command(study_or_hub: Path, host: str, port: int) -> None:
     if hub.first:
         click.echo("There is no account yet. Whoever opens this address makes the first one, an administrator:")
         click.secho(f"  {here}/first?word={hub.first}", bold=True)
-    uvicorn.run(create_app(hub), host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    settings = uvicorn.Config(
+        create_app(hub), host=host, port=port, log_level="warning", access_log=False, server_header=False
+    )
+    listening = settings.bind_socket()
+    offline.guard()  # after the own name was looked up; from here on only what hub.yaml names is reached
+    uvicorn.Server(settings).run(sockets=[listening])

@@ -1,6 +1,6 @@
 """Accounts of a hub: roles, passwords (Argon2id, RFC 9106), a second factor (TOTP, RFC 6238), outside identities.
 
-A password is asked for only where no identity provider is used. After a few failures an account waits longer and
+Who comes through an identity provider is `chambit.hub.identities`. After a few failures an account waits longer and
 longer; an unknown login takes as long to refuse as a wrong password.
 """
 
@@ -31,7 +31,23 @@ STEP = 30
 
 
 class Account(NamedTuple):
-    """A person who may come in: nothing of it is secret."""
+    """A person who may come in: nothing of it is secret.
+
+    Attributes:
+        id: of the account.
+        login: its name for signing in.
+        name: as colleagues know the person.
+        roles: some of `ROLES`; none while it waits.
+        disabled: shut by an administrator.
+        second: whether a second factor is in force.
+        password: whether it has one of its own.
+        issuer: of the identity that it is tied to, '' where it is tied to none.
+        subject: of that identity.
+        waiting: whether an administrator has yet to admit it.
+        connectable: whether an administrator lets its person tie it to an identity.
+        suggested: roles that the provider's claims suggested when it came.
+        created: when, in seconds since 1970.
+    """
 
     id: str
     login: str
@@ -39,6 +55,13 @@ class Account(NamedTuple):
     roles: tuple[str, ...]
     disabled: bool
     second: bool
+    password: bool
+    issuer: str
+    subject: str
+    waiting: bool
+    connectable: bool
+    suggested: tuple[str, ...]
+    created: float
 
     def has(self, *roles: str) -> bool:
         """Whether the account has one of these roles."""
@@ -75,16 +98,16 @@ def create(
         login: 2 to 80 letters, digits, dots, dashes, underscores and at signs; case does not count.
         name: as colleagues know the person.
         roles: some of `ROLES`.
-        password: None where the person comes in through an identity provider.
+        password: None for an account that nobody signs in to yet.
 
     Raises:
         HubError: when the login is taken or not of that form, a role is unknown, or the password is too weak.
     """
-    login = _login(login)
+    login = login_of(login)
     name = " ".join(name.split())
     if not 1 <= len(name) <= 120:
         raise HubError("이름은 1~120자로 적어 주십시오.", "Give a name of 1 to 120 characters.")
-    kept = _roles(roles)
+    kept = roles_of(roles)
     hashed = None if password is None else _hash(checked(password, login))
     who = secrets.token_hex(6)
     try:
@@ -97,18 +120,18 @@ def create(
             trail.append(connection, by, "account.made", who, {"roles": list(kept)})
     except sql.exc.IntegrityError:
         raise HubError(f"'{login}' 계정이 이미 있습니다.", f"There is an account '{login}' already.") from None
-    return Account(who, login, name, kept, False, False)
+    return by_id(database, [who])[who]
 
 
 def change(
     database: Database, by: str, who: str, roles: Sequence[str] | None = None, disabled: bool | None = None
 ) -> None:
     """Give an account other roles, or shut or open it. Its sessions end with `sessions.end_all`."""
-    values: dict[str, Any] = {} if roles is None else {"roles": list(_roles(roles))}
+    values: dict[str, Any] = {} if roles is None else {"roles": list(roles_of(roles))}
     values |= {} if disabled is None else {"disabled": disabled}
     with database.writing() as connection:
         if not connection.execute(account.update().where(account.c.id == who).values(**values)).rowcount:
-            raise _nobody()
+            raise nobody()
         trail.append(connection, by, "account.changed", who, values)
 
 
@@ -117,7 +140,7 @@ def set_password(database: Database, by: str, who: str, password: str) -> None:
     with database.writing() as connection:
         row = connection.execute(sql.select(account.c.login).where(account.c.id == who)).first()
         if row is None:
-            raise _nobody()
+            raise nobody()
         hashed = _hash(checked(password, row.login))
         connection.execute(
             account.update().where(account.c.id == who).values(password=hashed, failures=0, locked_until=0.0)
@@ -164,7 +187,7 @@ def authenticated(database: Database, login: str, password: str, now: float | No
         )
     hashed = row.password if row is not None and row.password else _nobodys()
     right = _verifies(hashed, unicodedata.normalize("NFKC", password))
-    if row is None or not right or not row.password or row.disabled:
+    if row is None or not right or not row.password or row.disabled or row.waiting:
         if row is not None:
             _failed(database, row, now)
         raise HubError("계정 또는 비밀번호가 맞지 않습니다.", "The login or the password is wrong.")
@@ -183,7 +206,7 @@ def new_secret(database: Database, who: str) -> tuple[str, str]:
 
     owner = by_id(database, [who]).get(who)
     if owner is None:
-        raise _nobody()
+        raise nobody()
     secret = pyotp.random_base32()
     return secret, pyotp.TOTP(secret, interval=STEP).provisioning_uri(name=owner.login, issuer_name=ISSUER)
 
@@ -222,7 +245,7 @@ def second_right(database: Database, who: str, code: str, now: float | None = No
     with database.writing() as connection:
         row = connection.execute(sql.select(account).where(account.c.id == who)).first()
         if row is None or row.totp is None:
-            raise _nobody()
+            raise nobody()
         if row.locked_until > now:
             raise HubError(
                 "여러 번 틀렸습니다. 잠시 뒤에 다시 시도해 주십시오.",
@@ -238,26 +261,6 @@ def second_right(database: Database, who: str, code: str, now: float | None = No
     raise _wrong_code()
 
 
-def of_identity(database: Database, issuer: str, subject: str) -> Account | None:
-    """The account that an identity provider's subject is tied to, None when there is none or it is shut."""
-    query = sql.select(account).where(account.c.issuer == issuer, account.c.subject == subject)
-    with database.reading() as connection:
-        row = connection.execute(query).first()
-    return None if row is None or row.disabled else _account(row)
-
-
-def tie(database: Database, by: str, who: str, issuer: str, subject: str) -> None:
-    """Tie an account to an identity of a provider."""
-    try:
-        with database.writing() as connection:
-            connection.execute(account.update().where(account.c.id == who).values(issuer=issuer, subject=subject))
-            trail.append(connection, by, "account.tied", who, {"issuer": issuer})
-    except sql.exc.IntegrityError:
-        raise HubError(
-            "이 신원은 다른 계정에 연결되어 있습니다.", "This identity is tied to another account."
-        ) from None
-
-
 def _failed(database: Database, row: Any, now: float) -> None:
     failures = row.failures + 1
     wait = 0.0 if failures < PATIENCE else min(FIRST_WAIT * 2 ** (failures - PATIENCE), LONGEST_WAIT)
@@ -269,7 +272,12 @@ def _failed(database: Database, row: Any, now: float) -> None:
             trail.append(connection, trail.HUB, "account.waits", row.id, {"failures": failures, "seconds": wait})
 
 
-def _login(login: str) -> str:
+def login_of(login: str) -> str:
+    """A login in its one form.
+
+    Raises:
+        HubError: when it is not 2 to 80 letters, digits, dots, dashes, underscores and at signs.
+    """
     login = login.strip().lower()
     if not 2 <= len(login) <= 80 or not all(sign.isalnum() or sign in "._-@" for sign in login):
         raise HubError(
@@ -279,7 +287,12 @@ def _login(login: str) -> str:
     return login
 
 
-def _roles(roles: Sequence[str]) -> tuple[str, ...]:
+def roles_of(roles: Sequence[str]) -> tuple[str, ...]:
+    """The roles in their order, when one account may have them together.
+
+    Raises:
+        HubError: when there is none, one is unknown, or an administrator would have others.
+    """
     if not roles or set(roles) - set(ROLES):
         raise HubError("역할을 하나 이상 골라 주십시오.", f"Choose one or more roles of: {', '.join(ROLES)}.")
     if "administrator" in roles and len(set(roles)) > 1:
@@ -290,7 +303,8 @@ def _roles(roles: Sequence[str]) -> tuple[str, ...]:
     return tuple(role for role in ROLES if role in roles)
 
 
-def _nobody() -> NotThereError:
+def nobody() -> NotThereError:
+    """What is said of an account that is not there."""
     return NotThereError("그런 계정이 없습니다.", "There is no such account.")
 
 
@@ -299,7 +313,11 @@ def _wrong_code() -> HubError:
 
 
 def _account(row: Any) -> Account:
-    return Account(row.id, row.login, row.name, tuple(row.roles), bool(row.disabled), row.totp is not None)
+    return Account(
+        row.id, row.login, row.name, tuple(row.roles), bool(row.disabled), row.totp is not None,
+        row.password is not None, row.issuer or "", row.subject or "", bool(row.waiting), bool(row.connectable),
+        tuple(row.suggested), row.created,
+    )  # fmt: skip
 
 
 @cache

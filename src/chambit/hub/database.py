@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy import pool
 
+from chambit.core import offline
 from chambit.core.errors import Problem, StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,11 +38,14 @@ class Database:
         else:
             settings["pool_pre_ping"] = True
         self.engine = sql.create_engine(self.url, pool_timeout=WAIT, **settings)
+        self.hosts = _hosts(self.url)
         # SQLite has one writer; waiting for it in this process is fairer than its busy loop
         self._one_writer: Any = threading.Lock() if self.sqlite else nullcontext()
         if self.sqlite:
             sql.event.listen(self.engine, "connect", _sqlite_settings)
             sql.event.listen(self.engine, "begin", _sqlite_begin)
+        else:
+            sql.event.listen(self.engine, "do_connect", self._connected)
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
@@ -91,6 +95,11 @@ class Database:
         """Let go of all connections."""
         self.engine.dispose()
 
+    def _connected(self, dialect: sql.Dialect, _: object, given: Any, named: Any) -> Any:
+        """A new connection, past the guard of a process that is closed to the network."""
+        with offline.door(*self.hosts):
+            return dialect.connect(*given, **named)
+
     def _alembic(self) -> Any:
         from alembic.config import Config
 
@@ -115,6 +124,16 @@ def beside(folder: Path) -> Database:
         )
         raise StoreError(str(problem)) from None
     return Database(f"sqlite:///{folder / 'hub.sqlite'}")
+
+
+def _hosts(url: sql.URL) -> list[str]:
+    """Hosts of a URL, also of one that names several (`?host=a:5432&host=b`).
+
+    >>> _hosts(sql.make_url("postgresql+psycopg://me@db/x")), _hosts(sql.make_url("postgresql:///x?host=a:1&host=b"))
+    (['db'], ['a', 'b'])
+    """
+    more = url.query.get("host", ())
+    return [host.split(":")[0] for host in (url.host or "", *([more] if isinstance(more, str) else more)) if host]
 
 
 def _sqlite_settings(connection: Any, _: object) -> None:

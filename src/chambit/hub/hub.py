@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 from chambit.core.errors import InputError, Problem
 from chambit.hub import accounts, database, runs, settings, studies, trail
 from chambit.hub.database import Database
+from chambit.hub.provider import Provider
 from chambit.hub.settings import Settings
 from chambit.review.board.process import State
 
@@ -21,12 +22,14 @@ class Hub(NamedTuple):
         settings: of the institution.
         database: brought up to date.
         first: a word that lets the first account be made, '' once there is one.
+        provider: of identities, None where the settings name none.
     """
 
     folder: Path
     settings: Settings
     database: Database
     first: str
+    provider: Provider | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -39,7 +42,8 @@ class Hub(NamedTuple):
         there = settings.load(folder)
         found = Database(there.database) if there.database else database.beside(folder)
         found.upgrade()
-        return cls(folder, there, found, "" if accounts.count(found) else secrets.token_urlsafe(16))
+        provider = Provider(there.oidc, there.address, folder) if there.oidc else None
+        return cls(folder, there, found, "" if accounts.count(found) else secrets.token_urlsafe(16), provider)
 
     def seen(self, study: str) -> Path:
         """Where hashes of a study's candidate are kept."""

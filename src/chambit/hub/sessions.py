@@ -22,25 +22,36 @@ REFRESH = 60.0
 
 
 class Session(NamedTuple):
-    """An open session: whose it is, the token its forms must carry, and whether the second factor was given."""
+    """An open session.
+
+    Attributes:
+        key: of its row.
+        account: whose it is.
+        csrf: the token that its forms must carry.
+        complete: whether the second factor was given, where the account has one.
+        id_token: of the identity provider that it was opened through, '' where it was a password.
+    """
 
     key: str
     account: Account
     csrf: str
     complete: bool
+    id_token: str
 
 
-def open_for(database: Database, owner: Account, now: float | None = None) -> str:
+def open_for(database: Database, owner: Account, now: float | None = None, id_token: str = "") -> str:
     """Begin a session and return its token, which is kept nowhere here."""
     now = time.time() if now is None else now
     token = secrets.token_urlsafe(32)
     row = {
         "token": digest.of_bytes(token.encode()), "account": owner.id, "csrf": secrets.token_urlsafe(32),
         "created": now, "seen": now, "complete": not owner.second,
+        "id_token": id_token or None,
     }  # fmt: skip
+    told = {"second factor": owner.second} | ({"issuer": owner.issuer} if id_token else {})
     with database.writing() as connection:
         connection.execute(session.insert().values(**row))
-        trail.append(connection, owner.id, "session.opened", owner.id, {"second factor": owner.second})
+        trail.append(connection, owner.id, "session.opened", owner.id, told)
     return token
 
 
@@ -48,16 +59,16 @@ def of_token(database: Database, token: str, life: Life, now: float | None = Non
     """The session of a token, None when there is none, it has ended, or its account was shut."""
     now = time.time() if now is None else now
     key = digest.of_bytes(token.encode())
-    query = sql.select(session, account.c.disabled).join(account, account.c.id == session.c.account)
+    query = sql.select(session, account.c.disabled, account.c.waiting).join(account, account.c.id == session.c.account)
     with database.reading() as connection:
         row = connection.execute(query.where(session.c.token == key)).first()
-    if row is None or row.disabled or now - row.seen > life.idle or now - row.created > life.whole:
+    if row is None or row.disabled or row.waiting or now - row.seen > life.idle or now - row.created > life.whole:
         return None
     if now - row.seen > REFRESH:
         with database.writing() as connection:
             connection.execute(session.update().where(session.c.token == key).values(seen=now))
     owner = accounts.by_id(database, [row.account])[row.account]
-    return Session(key, owner, row.csrf, bool(row.complete))
+    return Session(key, owner, row.csrf, bool(row.complete), row.id_token or "")
 
 
 def completed(database: Database, open_one: Session, code: str, now: float | None = None) -> None:

@@ -9,6 +9,8 @@ from pydantic import Field, ValidationError, model_validator
 from chambit.core import yamlfile
 from chambit.core.errors import InputError, Problem
 from chambit.core.evidence import Frozen
+from chambit.hub import oidc
+from chambit.hub.oidc import Oidc
 
 NAME = "hub.yaml"
 
@@ -32,15 +34,6 @@ class Limits(Frozen):
     body: int = Field(8 * 1024 * 1024, ge=1024)
 
 
-class Identity(Frozen):
-    """An identity provider that speaks OpenID Connect; the secret stands in a file beside `hub.yaml`."""
-
-    issuer: str
-    client: str
-    secret_file: str
-    name: str = "OpenID Connect"
-
-
 class Exhibition(Frozen):
     """Whether visitors without an account may see the exhibition of open sets, as on a screen in a lobby."""
 
@@ -59,7 +52,7 @@ class Settings(Frozen):
         policy: whose settings the board works by.
         session: see `Life`.
         limits: see `Limits`.
-        identity: see `Identity`.
+        oidc: an identity provider beside the local accounts; see `chambit.hub.oidc`.
         exhibition: see `Exhibition`.
     """
 
@@ -70,13 +63,15 @@ class Settings(Frozen):
     policy: str = "default"
     session: Life = Life()
     limits: Limits = Limits()
-    identity: Identity | None = None
+    oidc: Oidc | None = None
     exhibition: Exhibition = Exhibition()
 
     @model_validator(mode="after")
     def _address(self) -> Self:
         if self.address and not self.address.startswith(("http://", "https://")):
             raise ValueError("address begins with http:// or https://")
+        if self.oidc and not oidc.private(self.address):
+            raise ValueError("with oidc, address says how people reach the hub: https://, or http:// on this machine")
         return self
 
     @property
@@ -95,7 +90,7 @@ def load(folder: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        return Settings.model_validate(yamlfile.read(path) or {})
+        found = Settings.model_validate(yamlfile.read(path) or {})
     except ValidationError as error:
         problems = [
             Problem(f"{path}: {'.'.join(map(str, one['loc'])) or 'the file'}", one["msg"], "see docs/hub.md")
@@ -104,3 +99,6 @@ def load(folder: Path) -> Settings:
         raise InputError("The settings of the hub cannot be used.", problems) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError("The settings of the hub are not YAML.", [Problem(str(path), str(error), "mend it")]) from None
+    if found.oidc:
+        oidc.usable(found.oidc, path)
+    return found

@@ -24,6 +24,9 @@ account = sql.Table(
     sql.Column("disabled", sql.Boolean, nullable=False, server_default=sql.false()),
     sql.Column("failures", sql.Integer, nullable=False, server_default="0"),
     sql.Column("locked_until", sql.Float(53), nullable=False, server_default="0"),
+    sql.Column("waiting", sql.Boolean, nullable=False, server_default=sql.false()),
+    sql.Column("connectable", sql.Boolean, nullable=False, server_default=sql.false()),
+    sql.Column("suggested", sql.JSON, nullable=False, server_default="[]"),
     sql.UniqueConstraint("issuer", "subject", name="one_account_for_an_identity"),
 )
 
@@ -36,6 +39,20 @@ session = sql.Table(
     sql.Column("created", sql.Float(53), nullable=False),
     sql.Column("seen", sql.Float(53), nullable=False),
     sql.Column("complete", sql.Boolean, nullable=False),
+    sql.Column("id_token", sql.Text),
+)
+
+departure = sql.Table(
+    "departure",
+    metadata,
+    sql.Column("state", sql.String(64), primary_key=True),
+    sql.Column("browser", sql.String(64), nullable=False),
+    sql.Column("issuer", sql.String(200), nullable=False),
+    sql.Column("nonce", sql.String(64), nullable=False),
+    sql.Column("verifier", sql.String(128), nullable=False),
+    sql.Column("to", sql.Text, nullable=False),
+    sql.Column("session", sql.String(64)),
+    sql.Column("left", sql.Float(53), nullable=False),
 )
 
 event = sql.Table(

@@ -8,7 +8,7 @@ from fastapi import Depends, Form, Request, Response
 
 from chambit.hub import sessions
 from chambit.hub.hub import Hub
-from chambit.hub.refusals import NotAllowedError
+from chambit.hub.refusals import HubError, NotAllowedError
 from chambit.hub.sessions import Session
 
 COOKIE = "chambit"
@@ -92,6 +92,11 @@ def language_of(request: Request) -> str:
     """Korean unless the reader chose English."""
     kept = request.cookies.get(LANGUAGE, "")
     return kept if kept in LANGUAGES else LANGUAGES[0]
+
+
+def told(request: Request, refused: HubError) -> str:
+    """A refusal in the language of the reader."""
+    return (refused.ko, refused.en)[LANGUAGES.index(language_of(request))]
 
 
 def keep(response: Response, hub: Hub, name: str, value: str, seconds: int | None = None) -> None:

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chambit.hub.provider import BACK
 from chambit.hub.settings import Limits, Settings
 from chambit.web.asking import COOKIE
 
@@ -31,6 +32,10 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+ENTRANCES = {("POST", path) for path in ("/login", "/second", "/first", "/oidc/start", "/oidc/connect")} | {
+    ("GET", BACK)
+}
+"""Where somebody may try to come in: of one address only so many requests are let through."""
 KNOWN = 20_000
 """Sessions and addresses whose rate is remembered at once."""
 
@@ -92,7 +97,7 @@ class Guard:
         # a page of the catalogue shows 60 small pictures: they are part of it and not counted
         small = scope["path"].startswith("/catalogue/") and "/thumb/" in scope["path"]
         wait = 0.0 if small else self.requests.wait(_cookie(headers) or address)
-        if not wait and scope["path"] in ("/login", "/second", "/first") and scope["method"] == "POST":
+        if not wait and (scope["method"], scope["path"]) in ENTRANCES:
             wait = self.logins.wait(address)
         if wait:
             said = f"요청이 너무 많습니다. {wait:.0f}초 뒤에 다시 해 주십시오. / Too many requests: {wait:.0f} s."

@@ -47,9 +47,13 @@ def second_form(request: Request, hub: AnyHub, session: Asking) -> Response:
 
 
 @router.post("/account/second")
-def second(hub: AnyHub, session: Acting, secret: Text, code: Text, password: Text) -> Response:
-    """Put the second factor in force; all sessions end, so that none is left without it."""
-    accounts.authenticated(hub.database, session.account.login, password)
+def second(hub: AnyHub, session: Acting, secret: Text, code: Text, password: Text = "") -> Response:
+    """Put the second factor in force; all sessions end, so that none is left without it.
+
+    Whoever comes through an identity provider alone has no password to be asked for.
+    """
+    if session.account.password:
+        accounts.authenticated(hub.database, session.account.login, password)
     accounts.enrol(hub.database, session.account.id, secret, code)
     return _signed_out(hub, session)
 

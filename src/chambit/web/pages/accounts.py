@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from chambit.hub import accounts, sessions
+from chambit.hub import accounts, identities, sessions
 from chambit.hub.refusals import HubError, NotThereError
 from chambit.web.asking import Acting, AnyHub, Asking, must_have
 from chambit.web.rendering import page
@@ -16,9 +16,12 @@ Text = Annotated[str, Form(max_length=400)]
 
 @router.get("/accounts")
 def everyone(request: Request, hub: AnyHub, session: Asking) -> Response:
-    """All accounts, and the form of a new one."""
+    """All accounts, those that wait to be admitted first, and the form of a new one."""
     must_have(session, "administrator")
-    return page(request, "accounts.html.j2", accounts=accounts.listed(hub.database), roles=accounts.ROLES)
+    rows = accounts.listed(hub.database)
+    waiting = [one for one in rows if one.waiting and not one.disabled]
+    known = [one for one in rows if one not in waiting]
+    return page(request, "accounts.html.j2", accounts=known, waiting=waiting, roles=accounts.ROLES)
 
 
 @router.post("/accounts")
@@ -45,7 +48,7 @@ def change(
     password: Text = "",
     roles: Annotated[list[str], Form()] = [],  # noqa: B006 - as above
 ) -> Response:
-    """Other roles, shut or opened, a new password, or a lost second factor taken away; its sessions end."""
+    """Admitted, other roles, shut or opened, a new password, a lost second factor or a tie taken away; sessions end."""
     must_have(session, "administrator")
     by = session.account.id
     if who not in accounts.by_id(hub.database, [who]):
@@ -60,8 +63,14 @@ def change(
         accounts.set_password(hub.database, by, who, password)
     elif act == "second":
         accounts.dismiss(hub.database, by, who)
+    elif act == "admit":
+        identities.admit(hub.database, by, who, roles)
+    elif act == "connectable":
+        identities.let_connect(hub.database, by, who)
+    elif act == "untie":
+        identities.untie(hub.database, by, who)
     else:
         raise HubError("알 수 없는 요청입니다.", "This is not something that can be done to an account.")
-    if who != by:
+    if who != by and act != "connectable":
         sessions.end_all(hub.database, by, who)
     return RedirectResponse("/accounts", 303)

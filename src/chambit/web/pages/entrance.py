@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from chambit.hub import accounts, sessions, trail
+from chambit.hub import accounts, identities, sessions, trail
 from chambit.hub.accounts import Account
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import HubError, NotAllowedError
@@ -18,9 +18,9 @@ from chambit.web.asking import (
     AnyHub,
     SignInError,
     keep,
-    language_of,
     local,
     session_of,
+    told,
 )
 from chambit.web.rendering import page
 
@@ -42,18 +42,18 @@ def sign_in_form(request: Request, hub: AnyHub, to: str = "/") -> Response:
 def sign_in(request: Request, hub: AnyHub, login: Text, password: Text, to: Text = "/") -> Response:
     """Begin a session, or say once more what is asked."""
     try:
-        owner = accounts.authenticated(hub.database, login, password)
+        owner = identities.by_password(hub, login, password)
     except HubError as refused:
-        said = (refused.ko, refused.en)[LANGUAGES.index(language_of(request))]
+        said = told(request, refused)
         status = 429 if refused.wait else 401
         return page(request, "login.html.j2", status, to=local(to), said=said, login=login, new=False)
     return begun(hub, owner, to)
 
 
-def begun(hub: Hub, owner: Account, to: str) -> Response:
+def begun(hub: Hub, owner: Account, to: str, id_token: str = "") -> Response:
     """A new session in a cookie, and on to the second factor or to where the person was going."""
     response = RedirectResponse("/second" if owner.second else local(to), 303)
-    keep(response, hub, COOKIE, sessions.open_for(hub.database, owner))
+    keep(response, hub, COOKIE, sessions.open_for(hub.database, owner, id_token=id_token))
     return response
 
 
@@ -75,7 +75,7 @@ def second(request: Request, hub: AnyHub, code: Text) -> Response:
     try:
         sessions.completed(hub.database, there, code)
     except HubError as refused:
-        said = (refused.ko, refused.en)[LANGUAGES.index(language_of(request))]
+        said = told(request, refused)
         return page(request, "second.html.j2", 401, said=said)
     return RedirectResponse("/", 303)
 
@@ -94,7 +94,7 @@ def first(request: Request, hub: AnyHub, word: Text, login: Text, name: Text, pa
     try:
         made = accounts.create(hub.database, trail.HUB, login, name, ["administrator"], password)
     except HubError as refused:
-        said = (refused.ko, refused.en)[LANGUAGES.index(language_of(request))]
+        said = told(request, refused)
         return page(request, "first.html.j2", 409, word=word, said=said, login=login, name=name)
     return begun(hub, made, "/accounts")
 
@@ -108,10 +108,12 @@ def _the_word(hub: Hub, word: str) -> None:
 
 
 @router.post("/logout")
-def sign_out(hub: AnyHub, session: Acting) -> Response:
-    """End the session."""
+def sign_out(request: Request, hub: AnyHub, session: Acting) -> Response:
+    """End the session, here first; who came through an identity provider is signed out there, too."""
     sessions.end(hub.database, session)
-    response = RedirectResponse("/login", 303)
+    request.state.session = None
+    url = identities.leaving(hub, session)
+    response = page(request, "leaving.html.j2", url=url, out=True) if url else RedirectResponse("/login", 303)
     response.delete_cookie(COOKIE)
     return response
 
