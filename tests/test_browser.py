@@ -19,6 +19,9 @@ from hubs import PASSWORD
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
+
+from chambit.web.pages import vendor
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("chromium is not installed", allow_module_level=True)
@@ -373,6 +376,57 @@ def test_an_inspector_judges_by_keyboard_alone_and_judges_anew(person: Person, s
     counts(page, 3)  # nothing more was judged, one anew
 
 
+def lit(person: Person, of: str) -> int:
+    """How many of the picture's points are not nearly black, of a canvas or of what a browser shows of an element."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    shot = Image.open(BytesIO(person.page.locator(of).screenshot())).convert("L")
+    return sum(shot.histogram()[40:])
+
+
+def test_the_wall_is_zoomed_by_keyboard_and_an_image_opened(person: Person, study: str) -> None:
+    if not vendor.installed("openseadragon"):
+        pytest.skip("OpenSeadragon is not installed: `make setup` brings it where npm is")
+    page = person.page
+    person.comes("steward")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    person.goes(study.replace("/studies/", "/exhibition/"))
+    page.wait_for_selector("#wall canvas", timeout=60_000)
+    sync_api.expect(page.locator("#wall-said")).to_have_text(re.compile(r"^\d+ / \d+$"))
+    page.wait_for_load_state("networkidle")
+    assert lit(person, "#wall") > 2000
+    page.locator("#wall canvas").first.focus()
+    before = len([one for one in asked if "/tiles/" in one])
+    for _ in range(6):
+        page.keyboard.press("+")
+    page.wait_for_timeout(1500)
+    assert len([one for one in asked if "/tiles/" in one]) > before  # finer tiles were asked for
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/catalogue/*/images/*")
+    assert all(url.startswith(person.base) or url.startswith(("data:", "blob:")) for url in asked)
+
+
+def test_the_map_is_drawn_and_walked_by_keyboard(person: Person, study: str) -> None:
+    page = person.page
+    person.comes("steward")
+    person.goes(study.replace("/studies/", "/exhibition/") + "/map")
+    page.wait_for_selector("#map", timeout=60_000)
+    page.wait_for_load_state("networkidle")
+    assert lit(person, "#map") > 300
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(page.locator("#map-shown")).to_be_visible()
+    first = page.locator("#map-shown span").inner_text()
+    for key in ("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+    assert page.locator("#map-shown span").inner_text() != first
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/catalogue/*/images/*")
+
+
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make setup` brings it where npm is")
 def test_no_page_has_a_serious_barrier(person: Person, study: str) -> None:
     script = AXE.read_text(encoding="utf-8")
@@ -400,6 +454,10 @@ def test_no_page_has_a_serious_barrier(person: Person, study: str) -> None:
             f"{study}/board",
             f"{study}/readings",
             f"{study}/inspections",
+            "/exhibition",
+            study.replace("/studies/", "/exhibition/"),
+            study.replace("/studies/", "/exhibition/") + "/map",
+            study.replace("/studies/", "/exhibition/") + "/game",
             f"/inspections/{study.rsplit('/', 1)[1]}-i1",
         ],
         "clinical": [f"{study}/board"],
