@@ -87,9 +87,9 @@ def arrive(hub: Hub, answer: Mapping[str, str], browser: str, now: float | None 
     now = time.time() if now is None else now
     state = answer.get("state", "")
     with hub.database.writing() as connection:
-        row = connection.execute(sql.select(departure).where(departure.c.state == _hashed(state))).first()
-        gone = connection.execute(departure.delete().where(departure.c.state == _hashed(state))).rowcount
-    if row is None or not gone or now - row.left > JOURNEY or row.issuer != provider.settings.issuer:
+        taken = departure.delete().where(departure.c.state == _hashed(state)).returning(departure)
+        row = connection.execute(taken).first()  # one statement: of several workers one has it
+    if row is None or now - row.left > JOURNEY or row.issuer != provider.settings.issuer:
         raise UntrueError(
             "이 로그인은 이미 쓰였거나 오래되었습니다",
             "this sign-in was used already, is too old, or was not begun here",
@@ -149,7 +149,8 @@ def connect(hub: Hub, session: Session, arrival: Arrival) -> None:
         with hub.database.writing() as connection:
             if other is not None:
                 gone = {"issuer": None, "subject": None, "waiting": False, "disabled": True}
-                connection.execute(account.update().where(account.c.id == other.id).values(**gone))
+                still = (account.c.id == other.id) & account.c.waiting  # else the identity stays with it
+                connection.execute(account.update().where(still).values(**gone))
                 trail.append(connection, who, "account.changed", other.id, {"disabled": True, "instead": who})
             tied = {"issuer": identity.issuer, "subject": identity.subject, "connectable": False}
             connection.execute(account.update().where(account.c.id == who).values(**tied))
