@@ -20,8 +20,6 @@ from hubs import PASSWORD
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("fastapi")
 
-from chambit.web.pages import vendor
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("chromium is not installed", allow_module_level=True)
@@ -387,6 +385,8 @@ def lit(person: Person, of: str) -> int:
 
 
 def test_the_wall_is_zoomed_by_keyboard_and_an_image_opened(person: Person, study: str) -> None:
+    from chambit.web.pages import vendor
+
     if not vendor.installed("openseadragon"):
         pytest.skip("OpenSeadragon is not installed: `make setup` brings it where npm is")
     page = person.page

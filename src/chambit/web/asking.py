@@ -7,6 +7,7 @@ from urllib.parse import quote
 from fastapi import Depends, Form, Request, Response
 
 from chambit.hub import sessions
+from chambit.hub.accounts import Account
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import HubError, NotAllowedError
 from chambit.hub.sessions import Session
@@ -50,6 +51,20 @@ def signed_in(request: Request) -> Session:
     if found is None or not found.complete:
         raise SignInError(request.url.path if request.method == "GET" else "/")
     return found
+
+
+def visiting(request: Request) -> Account | None:
+    """The account that asks; None for a visitor without one, where the exhibition is open to visitors.
+
+    Raises:
+        SignInError: where it is not.
+    """
+    found = session_of(request)
+    if found is not None and found.complete:
+        return found.account
+    if not hub_of(request).settings.exhibition.visitors:
+        raise SignInError(request.url.path)
+    return None
 
 
 def acting(request: Request, csrf: Annotated[str, Form()] = "") -> Session:
@@ -114,6 +129,7 @@ def local(path: str) -> str:
     return quote(path, safe="/?=&-_.~%#") if inside else "/"
 
 
+Visiting = Annotated[Account | None, Depends(visiting)]
 Asking = Annotated[Session, Depends(signed_in)]
 Acting = Annotated[Session, Depends(acting)]
 Sending = Annotated[Session, Depends(sending)]

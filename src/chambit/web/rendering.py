@@ -11,6 +11,7 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chambit import __version__
+from chambit.hub import factsheet
 from chambit.report import dossier, wording
 from chambit.web import asking, words
 
@@ -51,7 +52,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     shared = dossier.environment()
-    made.globals.update(shared.globals, worded=dossier.worded)
+    made.globals.update(shared.globals, worded=dossier.worded, sided=factsheet.sided)
     made.filters.update(shared.filters)
     made.filters.update(day=_day, moment=_moment)
     return made

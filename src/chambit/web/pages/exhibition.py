@@ -7,14 +7,10 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel
 
 from chambit.hub import factsheet
-from chambit.hub.accounts import Account
-from chambit.hub.catalogue import View
 from chambit.hub.exhibition import atlas, exhibits, game, wall
 from chambit.hub.exhibition.game import SIDES
-from chambit.hub.hub import Hub
 from chambit.hub.refusals import NotThereError
-from chambit.web import asking
-from chambit.web.asking import AnyHub, SignInError
+from chambit.web.asking import AnyHub, Visiting
 from chambit.web.pages import catalogue, vendor
 from chambit.web.rendering import page
 
@@ -34,9 +30,8 @@ class Mapped(BaseModel):
 
 
 @router.get("/exhibition", include_in_schema=False)
-def every(request: Request, hub: AnyHub) -> Response:
+def every(request: Request, hub: AnyHub, who: Visiting) -> Response:
     """All sets that are exhibited to whoever asks."""
-    who = _who(request)
     views = exhibits.listed(hub, who)
     return page(
         request, "exhibition.html.j2", exhibits=[(view, factsheet.card(view)) for view in views],
@@ -45,9 +40,9 @@ def every(request: Request, hub: AnyHub) -> Response:
 
 
 @router.get("/exhibition/{study}", include_in_schema=False)
-def wall_page(request: Request, hub: AnyHub, study: str) -> Response:
+def wall_page(request: Request, hub: AnyHub, who: Visiting, study: str) -> Response:
     """All images side by side, to be zoomed into."""
-    view = _view(request, hub, study)
+    view = exhibits.of(hub, who, study)
     hung = wall.hung(hub, view)
     ready = isinstance(hung, wall.Layout)
     return page(
@@ -58,22 +53,22 @@ def wall_page(request: Request, hub: AnyHub, study: str) -> Response:
 
 
 @router.get("/exhibition/{study}/tiles/{level}/{column}_{row}.jpg", include_in_schema=False)
-def tile(request: Request, hub: AnyHub, study: str, level: int, column: int, row: int) -> Response:
+def tile(hub: AnyHub, who: Visiting, study: str, level: int, column: int, row: int) -> Response:
     """A tile of the wall."""
-    found = wall.tile(hub, _view(request, hub, study), level, column, row)
+    found = wall.tile(hub, exhibits.of(hub, who, study), level, column, row)
     return Response(found, media_type="image/jpeg", headers=KEPT)
 
 
 @router.get("/exhibition/{study}/thumb/{name}", include_in_schema=False)
-def thumb(request: Request, hub: AnyHub, study: str, name: str) -> Response:
+def thumb(hub: AnyHub, who: Visiting, study: str, name: str) -> Response:
     """A small picture of one image."""
-    return catalogue.thumbnail(_view(request, hub, study), name)
+    return catalogue.thumbnail(exhibits.of(hub, who, study), name)
 
 
 @router.get("/exhibition/{study}/place/{number}", include_in_schema=False)
-def place(request: Request, hub: AnyHub, study: str, number: int) -> Response:
+def place(hub: AnyHub, who: Visiting, study: str, number: int) -> Response:
     """From a place on the wall to the image that hangs there."""
-    view = _view(request, hub, study)
+    view = exhibits.of(hub, who, study)
     hung = wall.hung(hub, view)
     if not isinstance(hung, wall.Layout) or not 0 <= number < len(hung.ids):
         raise NotThereError("이 자리에는 영상이 없습니다.", "No image hangs there.")
@@ -81,9 +76,9 @@ def place(request: Request, hub: AnyHub, study: str, number: int) -> Response:
 
 
 @router.get("/exhibition/{study}/map", include_in_schema=False)
-def map_page(request: Request, hub: AnyHub, study: str) -> Response:
+def map_page(request: Request, hub: AnyHub, who: Visiting, study: str) -> Response:
     """The map of a set."""
-    view = _view(request, hub, study)
+    view = exhibits.of(hub, who, study)
     drawn = atlas.drawn(hub, view)
     ready = isinstance(drawn, atlas.Map)
     return page(
@@ -94,9 +89,9 @@ def map_page(request: Request, hub: AnyHub, study: str) -> Response:
 
 
 @router.get("/api/exhibition/{study}/map", tags=["exhibition"])
-def mapped(request: Request, hub: AnyHub, study: str) -> Mapped:
+def mapped(hub: AnyHub, who: Visiting, study: str) -> Mapped:
     """Points of synthetic images, and in how many areas of real ones each cell lies."""
-    drawn = atlas.drawn(hub, _view(request, hub, study))
+    drawn = atlas.drawn(hub, exhibits.of(hub, who, study))
     if not isinstance(drawn, atlas.Map):
         raise NotThereError("지도를 그리고 있습니다.", "The map is being drawn.")
     return Mapped(
@@ -106,11 +101,11 @@ def mapped(request: Request, hub: AnyHub, study: str) -> Mapped:
 
 @router.get("/exhibition/{study}/game", include_in_schema=False)
 def game_page(
-    request: Request, hub: AnyHub, study: str, asked: Annotated[str, Query(max_length=16)] = "",
+    request: Request, hub: AnyHub, who: Visiting, study: str, asked: Annotated[str, Query(max_length=16)] = "",
     pick: Annotated[str, Query(max_length=5)] = "", right: Count = 0, of: Count = 0,
 ) -> Response:  # fmt: skip
     """One round; with an answer, whether it was right, and the way to the next."""
-    view = _view(request, hub, study)
+    view = exhibits.of(hub, who, study)
     answered = bool(asked) and pick in SIDES
     name = asked if answered else game.token()
     one = game.of(view, name)
@@ -123,27 +118,9 @@ def game_page(
 
 
 @router.get("/exhibition/{study}/game/{name}/{side}.png", include_in_schema=False)
-def picture(request: Request, hub: AnyHub, study: str, name: str, side: str) -> Response:
+def picture(hub: AnyHub, who: Visiting, study: str, name: str, side: str) -> Response:
     """One of the two pictures of a round."""
-    return Response(game.picture(_view(request, hub, study), name, side), media_type="image/png")
-
-
-def _who(request: Request) -> Account | None:
-    """The account that asks; None for a visitor, where visitors are let in.
-
-    Raises:
-        SignInError: where they are not.
-    """
-    session = asking.session_of(request)
-    if session is not None and session.complete:
-        return session.account
-    if not asking.hub_of(request).settings.exhibition.visitors:
-        raise SignInError(request.url.path)
-    return None
-
-
-def _view(request: Request, hub: Hub, study: str) -> View:
-    return exhibits.of(hub, _who(request), study)
+    return Response(game.picture(exhibits.of(hub, who, study), name, side), media_type="image/png")
 
 
 def _by_label(drawn: atlas.Map) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
 from chambit.hub.refusals import NotThereError
+from chambit.web.asking import Visiting
 
 router = APIRouter(include_in_schema=False)
 FOLDER = Path(__file__).parents[1] / "vendor"
@@ -24,8 +25,8 @@ def installed(package: str) -> str:
 
 
 @router.get("/vendor/{package}/{name}")
-def script(package: str, name: str) -> Response:
-    """The script of a package, or the licences of what it carries."""
+def script(who: Visiting, package: str, name: str) -> Response:
+    """The script of a package, or the licences of what it carries, to whoever may see a page that uses one."""
     if package not in SCRIPTS or name not in (SCRIPTS[package], LICENCES) or not installed(package):
         raise NotThereError("설치되어 있지 않습니다.", "This is not installed.")
     kind = "text/javascript" if name != LICENCES else "text/plain; charset=utf-8"
