@@ -20,6 +20,7 @@ from chambit.hub import accounts, desk, experts, material, readings, records, ru
 from chambit.hub.hub import Hub
 from chambit.hub.readings import Reading
 from chambit.hub.refusals import HubError, NotAllowedError, NotThereError
+from chambit.reading.pixels import Telltale
 from chambit.reading.simulate import Skill
 from chambit.reading.simulate import votes as simulated
 from chambit.reading.trials import plan
@@ -210,6 +211,18 @@ def test_readers_are_pseudonyms_and_orders_differ(hub: Hub) -> None:
     assert len({tuple(order) for order in orders}) == READERS
     text = json.dumps([one.body for one in trail.events(hub.database, "tiny") if one.kind == "vote.cast"])
     assert "real" not in text
+
+
+def test_a_plan_that_gives_itself_away_is_refused_and_the_trail_says_so(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Telltale("constant border", 0.0, 1.0, 0.95, 0.001)
+    monkeypatch.setattr(material, "telltales", lambda *_: [told])
+    with pytest.raises(HubError, match="constant border"):
+        readings.plan(hub, trail.HUB, "tiny", TITLE, 10, False)
+    assert not readings.listed(hub)
+    said = [one.body for one in trail.events(hub.database, "tiny") if one.kind == "reading.refused"]
+    assert said == [{"number": "constant border", "told": 0.95, "p": 0.001, "images": 10}]
 
 
 def test_who_has_no_part_as_a_reader_is_not_invited(hub: Hub) -> None:

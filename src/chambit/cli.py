@@ -17,7 +17,7 @@ COMMANDS = {
     "sample": "Draw more with what a finished run has trained.",
     "audit": "Examine a synthetic set that somebody else made.",
     "serve": "Serve the review and reader studies as pages.",
-    "dossier": "Write the dossier of a finished run as PDF, one file for each language.",
+    "dossier": "Write the dossier of a finished run as PDF, by language.",
     "inspect": "Inspect what was delivered against its contract.",
     "seal": "Encrypt originals at rest.",
     "unseal": "Restore sealed originals with their key.",

@@ -10,7 +10,7 @@ import click
 @click.option("--language", type=click.Choice(["ko", "en"]), help="One language alone.  [default: both]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the files go.  [default: RUN]")
 def command(run: Path, language: str | None, out: Path | None) -> None:
-    """Write the dossier of a finished run as PDF, one file for each language.
+    """Write the dossier of a finished run as PDF, by language.
 
     RUN is the output folder of a run. The HTML page and its twin in JSON lie there already; the PDF has the evidence,
     the verdict and the twin as attachments. The same run gives the same bytes.

@@ -127,6 +127,10 @@ def plan(hub: Hub, by: str, name: str, title: Mapping[str, str], images: int, pl
     given_away = [one for one in looked if one.told > asked.telltale and one.p < asked.telltale_p]
     if given_away:
         one = given_away[0]
+        # drawing again until a sample passes must not go unseen
+        with hub.database.writing() as connection:
+            told = {"number": one.name, "told": round(one.told, 4), "p": one.p, "images": images}
+            trail.append(connection, by, "reading.refused", name, told)
         raise HubError(
             f"그림을 읽지 않아도 '{one.name}'만으로 {one.told:.0%} 구별됩니다. 만든 과정을 고친 뒤에 다시 하십시오.",
             f"'{one.name}' alone tells the kinds apart in {one.told:.0%} of pairs. Mend that first.",
