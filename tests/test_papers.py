@@ -1,8 +1,9 @@
 """The dossier as PDF on the pages of a hub: who gets it, that it is made once, and what is said where it cannot be."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,16 +14,20 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from chambit.core.errors import InputError, Problem
-from chambit.hub import papers
+from chambit.core.evidence import Finding
+from chambit.hub import board, desk, experts, papers, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import HubError
-from chambit.report import paper
+from chambit.report import dossier, paper
+from chambit.report.dossier import Bundle
+from chambit.review.verdict import overall
 from chambit.web.app import create_app
 from hubs import cheap_hashes
 from test_web import client, part, registered, served, signed_in
 
 __all__ = ["cheap_hashes", "client", "served"]  # fixtures of the tests here
 
+LISTS = ("/", "/catalogue", "/catalogue/tiny", "/api/studies", "/api/catalogue")
 MADE = b"%PDF-1.7 made of "
 
 
@@ -37,9 +42,10 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, str]]
     """What was laid out, in place of laying it out: that takes long and is the business of `test_paper`."""
     asked: list[tuple[Path, str]] = []
 
-    def of_run(run: Path, language: str) -> bytes:
+    def of_run(run: Path, language: str, shown: Bundle | None = None, more: Mapping[str, bytes] | None = None) -> bytes:
         asked.append((run, language))
-        return MADE + (run / "evidence.json").read_bytes()[:40] + language.encode()
+        said = (shown.verdict if shown else "").encode() + b"".join((more or {}).values())
+        return MADE + (run / "evidence.json").read_bytes()[:40] + said + language.encode()
 
     with ThreadPoolExecutor(1) as worker:
         monkeypatch.setattr(papers, "_worker", lambda: worker)
@@ -71,6 +77,71 @@ def test_the_twin_is_handed_out_as_it_lies_there(client: TestClient, folder: Pat
     answer = client.get(f"/studies/{study}/dossier.json")
     assert answer.content == (folder / "dossier.json").read_bytes()
     assert answer.headers["content-disposition"] == f'attachment; filename="{study}.json"'
+
+
+def conditional(folder: Path) -> None:
+    """Leave what the run has that is not worse than CONDITIONAL, as if nothing else had been measured."""
+    kept = ("PASS", "CONDITIONAL")
+    rows = [row for row in json.loads((folder / "evidence.json").read_bytes()) if row["verdict"] in kept]
+    (folder / "evidence.json").write_text(json.dumps(rows))
+    made = dossier.untwinned((folder / "dossier.json").read_bytes())
+    evidence = tuple(one for one in made.evidence if one.verdict in kept)
+    verdict, because = overall(evidence)
+    assert verdict == "CONDITIONAL"
+    made = made.model_copy(update={"evidence": evidence, "verdict": verdict, "because": because})
+    (folder / "dossier.json").write_bytes(dossier.twin(made))
+    (folder / "dossier.html").write_text(dossier.render(made))
+    said = json.loads((folder / "verdict.json").read_bytes()) | {"verdict": verdict, "because": because}
+    (folder / "verdict.json").write_text(json.dumps(said))
+
+
+def found(hub: Hub, study: str, taken: float) -> None:
+    """Findings of a study of readers that has ended: specialists do not take this share of labels for right."""
+    value = Finding(
+        measure="reading@1", quantity="label_right", value=taken, direction="higher",
+        interval={"low": taken - 0.05, "high": taken + 0.05, "level": 0.95, "method": "crossed bootstrap", "sides": 2},
+        n={"readers": 5, "images": 40}, inputs={"candidate": studies.of(hub.database, study).candidate},
+    )  # fmt: skip
+    experts.add(hub.database, trail.HUB, study, f"{study}-r1", f"/readings/{study}-r1/results", [value])
+
+
+def test_what_people_found_and_stated_stands_in_every_file_and_list(
+    client: TestClient, served: Hub, folder: Path, laid_out: list[tuple[Path, str]]
+) -> None:
+    conditional(folder)
+    study = registered(client, folder)
+    own = (folder / "dossier.html").read_bytes()
+    assert client.get(f"/studies/{study}/dossier").content == own
+    assert "run.html" not in client.get(f"/studies/{study}").text
+    before = client.get(f"/studies/{study}/dossier.ko.pdf").content
+    shown = [client.get(at).text for at in LISTS]
+    assert all("FAIL" not in text for text in shown)
+    found(served, study, 0.3)
+    there = dossier.untwinned(client.get(f"/studies/{study}/dossier.json").content)
+    assert there.evidence[-1].key == "reading.label_right"
+    assert (there.verdict, there.because) == ("FAIL", ("reading.label_right",))
+    page = client.get(f"/studies/{study}/dossier").text
+    assert page == dossier.render(there)
+    assert f"{study}-r1" in page
+    assert client.get(f"/studies/{study}/run.html").content == own
+    assert "run.html" in client.get(f"/studies/{study}").text
+    after = client.get(f"/studies/{study}/dossier.ko.pdf").content
+    assert after != before
+    assert b'"reading.label_right"' not in before
+    assert b"FAIL" in after
+    told = client.get(f"/api/studies/{study}").json()
+    assert told["verdict"] == "FAIL"
+    assert client.get(f"/api/studies/{study}/evidence").json()[-1]["quantity"] == "label_right"
+    assert all("FAIL" in client.get(at).text for at in LISTS)
+    assert len(json.loads((folder / "evidence.json").read_bytes())) == len(there.evidence) - 1
+
+
+def test_a_statement_that_is_added_stands_in_the_files(client: TestClient, served: Hub, folder: Path) -> None:
+    study = registered(client, folder)
+    board.attach(desk.of(served, study), trail.HUB, "source.lawful", "IRB 2026-07, 면제 확인서")
+    there = dossier.untwinned(client.get(f"/studies/{study}/dossier.json").content)
+    assert there.attached["source.lawful"] == "IRB 2026-07, 면제 확인서"
+    assert "experts" not in there.facts
 
 
 def test_files_are_for_those_who_have_a_part(
@@ -154,6 +225,6 @@ def test_a_layout_runs_in_a_process_beside_the_server_whose_refusals_come_back(t
     assert before != os.getpid()
     assert papers._worker().submit(os.getpid).result() != before  # what one layout took is given back
     with pytest.raises(HubError, match=r"evidence\.json, verdict\.json, dossier\.json is missing") as refused:
-        papers._made(tmp_path, "ko", tmp_path / "made.pdf")
+        papers._made(tmp_path, "ko", None, tmp_path / "made.pdf")
     assert "PDF를 만들지 못했습니다" in refused.value.ko
     assert not papers._making

@@ -90,9 +90,23 @@ def experts_of(hub: Hub, study: studies.Study, measured: str) -> experts.Told:
         study: the study.
         measured: digest of the candidate that the run's evidence speaks of.
     """
+    if not experts.anything(hub.database, study.id):
+        return experts.Told((), ())
     reviews = [one for one in _moves(hub, study) if one.body.get("event") == Event.OPEN_REVIEW]
     opened = _at(reviews[-1].time) if reviews and State(study.state) not in BEFORE_REVIEW else None
     return experts.told(hub.database, study.id, measured, policy_of(hub), opened)
+
+
+def verdict_of(hub: Hub, study: studies.Study, run: Verdict) -> Verdict:
+    """The verdict of a study as lists show it: of its run, with what people found of its set.
+
+    Args:
+        hub: where it is.
+        study: the study.
+        run: the verdict of the run by itself.
+    """
+    told = experts_of(hub, study, study.candidate)
+    return overall((*runs.evidence_of(study.folder), *told.evidence)).verdict if told.counted else run
 
 
 def attachments(at: Desk) -> dict[str, str]:

@@ -6,6 +6,7 @@ next one.
 """
 
 import datetime
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,12 @@ class Told(NamedTuple):
         return digest.of_json({"evidence.json": run, "experts": {one.name: one.digest for one in self.counted}})
 
 
+def anything(database: Database, study: str) -> bool:
+    """Whether a study of people about this study's sets has ended, whichever set it speaks of."""
+    with database.reading() as connection:
+        return records.any_of(connection, study, KIND)
+
+
 def add(database: Database, by: str, study: str, name: str, page: str, findings: Sequence[Finding]) -> None:
     """Keep the findings of a study of people that has ended; what is there already stays as it is.
 
@@ -97,6 +104,16 @@ def told(
             late = until is not None and one.time > until.timestamp()
             (after if late else counted).append(said)
     return Told(tuple(counted), tuple(after))
+
+
+def file(told: Told) -> bytes:
+    """What counts, as a file: each study of people with its findings, when they were kept, their record's digest."""
+    rows = [
+        {"name": one.name, "time": one.time, "record": one.digest}
+        | {"evidence": [item.model_dump(mode="json") for item in one.evidence]}
+        for one in told.counted
+    ]
+    return json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def _judged(rows: Iterable[dict[str, Any]], candidate: str, policy: Policy) -> Iterable[Evidence]:

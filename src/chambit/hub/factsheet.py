@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field as Given
 
 from chambit.core.evidence import Evidence, Frozen, Interval, Verdict
-from chambit.hub import desk, imagetable, records
+from chambit.hub import desk, imagetable
 from chambit.hub.catalogue import View
 from chambit.hub.hub import Hub
 from chambit.hub.imagetable import Images
@@ -203,14 +203,14 @@ class _Facts(NamedTuple):
     words: str
 
 
-def card(view: View) -> Card:
-    """A set in a line.
+def card(hub: Hub, view: View) -> Card:
+    """A set in a line, with the verdict as people's findings have left it.
 
     Raises:
         OSError: when its files cannot be read.
         ValueError: when its dossier is of another version.
     """
-    return Card(**_line(view))
+    return Card(**_line(hub, view))
 
 
 def matches(view: View, words: str) -> bool:
@@ -221,9 +221,9 @@ def matches(view: View, words: str) -> bool:
 
 def sheet(hub: Hub, view: View) -> Sheet:
     """Everything about one set; raises as `card`."""
-    bundle, study = desk.dossier_of(view.study.folder), view.study
-    there = records.standing(hub.database, study.id, "attachment")
-    attached = {**bundle.attached, **{name: str(one.body["text"]) for name, one in there.items()}}
+    study = view.study
+    bundle = desk.bundle_of(hub, study, desk.experts_of(hub, study, study.candidate))
+    attached = bundle.attached
     rows = {one.key: one for one in bundle.evidence}
     loss, copies = rows.get("downstream.loss"), rows.get("copies.flagged")
     seen = imagetable.form(Images(study.folder, "all"))
@@ -231,7 +231,7 @@ def sheet(hub: Hub, view: View) -> Sheet:
     margin = loss.details.get("margin") if loss and wording.measured(loss) else None
     found: dict[str, Any] = copies.details if copies else {}
     return Sheet(
-        **_line(view), shown=view.reach, registered=view.same, notice=Both(**NOTICE), until=view.grant.until,
+        **_line(hub, view), shown=view.reach, registered=view.same, notice=Both(**NOTICE), until=view.grant.until,
         conditions=view.grant.conditions, width=seen.width if seen else None, height=seen.height if seen else None,
         bits=seen.bits if seen else None, colour=seen.colour if seen else None, modality=_modality(bundle, held.values),
         licence=attached.get(LICENCE, ""), registered_study=bundle.study_digest.removeprefix("sha256:"),
@@ -260,10 +260,11 @@ def sided(text: str) -> Both:
     return Both(ko=text, en=text)
 
 
-def _line(view: View) -> dict[str, Any]:
+def _line(hub: Hub, view: View) -> dict[str, Any]:
     study, facts = view.study, _facts(*_stamped(view.study.folder))
+    verdict = desk.verdict_of(hub, study, facts.verdict)
     return {
-        "id": study.id, "title": facts.title, "state": study.state, "tier": view.grant.tier, "verdict": facts.verdict,
+        "id": study.id, "title": facts.title, "state": study.state, "tier": view.grant.tier, "verdict": verdict,
         "images": facts.images, "labels": facts.labels, "phantom": facts.phantom, "produced": facts.produced,
         "purpose": facts.purpose, "sample": tuple(imagetable.strip(view.images)), "digest": study.candidate,
     }  # fmt: skip

@@ -1,7 +1,10 @@
-"""The dossier of a study as PDF: made once for each state of a run, in a process of its own, and kept by digest.
+"""The dossier of a study as files: HTML, its twin in JSON, and PDF, with what people found and stated since the run.
 
-Laying a dossier out takes some twenty seconds of one core. That happens beside the server, which goes on answering, and
-one at a time; whoever asks for the same one meanwhile waits for it.
+Where nothing was added, HTML and JSON are the run's own files. A decision names the digest of the run's own HTML, so
+that file can always be had as well.
+
+Laying a PDF out takes some twenty seconds of one core. That happens once for each state of a study, in a process beside
+the server, which goes on answering, and one at a time; whoever asks for the same one meanwhile waits for it.
 """
 
 import multiprocessing
@@ -10,21 +13,31 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from chambit import __version__
 from chambit.core import digest
 from chambit.core.errors import ChambitError, Problem
 from chambit.core.store import write_atomically
-from chambit.hub import studies
+from chambit.hub import desk, experts, runs, studies
 from chambit.hub.hub import Hub
 from chambit.hub.refusals import HubError
 from chambit.hub.studies import Study
-from chambit.report import paper
+from chambit.report import dossier, paper
 from chambit.report.medium import Language
 
 FOLDER = "papers"
+FOUND = "experts.json"
+"""What people found, as it is attached to a PDF."""
 _LOCK = threading.Lock()
 _making: dict[Path, Future[None]] = {}
+
+
+class _Added(NamedTuple):
+    """A dossier with what was added to it since the run, and the findings of people as a file."""
+
+    bundle: dossier.Bundle
+    files: dict[str, bytes]
 
 
 @cache
@@ -33,21 +46,33 @@ def lacking() -> Problem | None:
     return paper.missing()
 
 
-def of(hub: Hub, study: Study, language: Language) -> Path:
-    """The PDF of the run that is bound, made where it is not there yet.
+def page(hub: Hub, study: Study) -> bytes:
+    """The dossier as one HTML page; raises as `pdf` does of files."""
+    added = _added(hub, study)
+    return dossier.render(added.bundle).encode() if added else (study.folder / "dossier.html").read_bytes()
+
+
+def twin(hub: Hub, study: Study) -> bytes:
+    """The dossier for machines; raises as `pdf` does of files."""
+    added = _added(hub, study)
+    return dossier.twin(added.bundle) if added else (study.folder / "dossier.json").read_bytes()
+
+
+def pdf(hub: Hub, study: Study, language: Language) -> Path:
+    """The PDF of the study as it stands, made where it is not there yet.
 
     Raises:
         HubError: when this server cannot make one, or the run's files are not those that were registered.
     """
-    bound(hub, study)
+    added = _added(hub, study)
     if problem := lacking():
         raise HubError(
             f"이 서버에서는 PDF를 만들 수 없습니다. 서버를 맡은 사람이 할 일: {problem.remedy}",
             f"This server cannot make a PDF: {problem.what}. For whoever runs it: {problem.remedy}",
         )
-    there = hub.folder / "studies" / study.id / FOLDER / f"{_name(study.folder)}-{language}.pdf"
+    there = hub.folder / "studies" / study.id / FOLDER / f"{_name(study.folder, added)}-{language}.pdf"
     if not there.is_file():
-        _made(study.folder, language, there)
+        _made(study.folder, language, added, there)
     return there
 
 
@@ -69,19 +94,33 @@ def bound(hub: Hub, study: Study) -> None:
         )
 
 
-def _name(folder: Path) -> str:
-    """Digest of all that the PDF of a run follows from."""
-    files = "".join(digest.of_file(folder / name) for name in paper.ENCLOSED)
-    return digest.of_bytes(f"{__version__} {paper.EDITION} {files}".encode())
+def _added(hub: Hub, study: Study) -> _Added | None:
+    """The dossier with what was added since the run; None where nothing was."""
+    bound(hub, study)
+    told = desk.experts_of(hub, study, runs.read(study.folder, hub.seen(study.id)).measured)
+    made, stands = desk.dossier_of(study.folder), desk.bundle_of(hub, study, told)
+    if not told.counted and stands.attached == made.attached:
+        return None
+    if not told.counted:
+        return _Added(stands, {})
+    named = "; ".join(f"{one.name} {one.digest}" for one in told.counted)
+    return _Added(stands.model_copy(update={"facts": stands.facts | {"experts": named}}), {FOUND: experts.file(told)})
 
 
-def _made(folder: Path, language: Language, there: Path) -> None:
+def _name(folder: Path, added: _Added | None) -> str:
+    """Digest of all that the PDF of a study follows from."""
+    of_run = [digest.of_file(folder / name) for name in paper.ENCLOSED]
+    of_added = map(digest.of_bytes, (dossier.twin(added.bundle), *added.files.values())) if added else ()
+    return digest.of_bytes(f"{__version__} {paper.EDITION} {''.join((*of_run, *of_added))}".encode())
+
+
+def _made(folder: Path, language: Language, added: _Added | None, there: Path) -> None:
     with _LOCK:
         if there.is_file():  # somebody else's was finished in this moment
             return
         job = _making.get(there)
         if job is None:
-            job = _making[there] = _worker().submit(_write, folder, language, there)
+            job = _making[there] = _worker().submit(_write, folder, language, added, there)
     try:
         job.result()
     except (ChambitError, BrokenProcessPool) as error:
@@ -97,9 +136,9 @@ def _made(folder: Path, language: Language, there: Path) -> None:
                 del _making[there]
 
 
-def _write(folder: Path, language: Language, there: Path) -> None:
+def _write(folder: Path, language: Language, added: _Added | None, there: Path) -> None:
     """Make one PDF; runs in the process beside the server."""
-    made = paper.of_run(folder, language)
+    made = paper.of_run(folder, language, *(added or ()))
     there.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(there, made)
 

@@ -52,6 +52,12 @@ def add(
     return sealed
 
 
+def any_of(connection: sql.Connection, study: str, kind: str) -> bool:
+    """Whether a study has a record of this kind."""
+    where = (record.c.study == study) & (record.c.kind == kind)
+    return connection.execute(sql.select(record.c.number).where(where).limit(1)).first() is not None
+
+
 def there(connection: sql.Connection, study: str, kind: str, name: str) -> bool:
     """Whether a record of this name stands, as this transaction sees it."""
     where = (record.c.study == study) & (record.c.kind == kind) & (record.c.name == name)

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -52,8 +53,19 @@ def missing() -> Problem | None:
     return None
 
 
-def of_run(folder: Path, language: Language) -> bytes:
+def of_run(
+    folder: Path,
+    language: Language,
+    shown: dossier.Bundle | None = None,
+    more: Mapping[str, bytes] = MappingProxyType({}),
+) -> bytes:
     """The dossier of a finished run as a PDF file.
+
+    Args:
+        folder: of the run.
+        language: of every word in it.
+        shown: the run's dossier with what was added to it since; its own where there is nothing.
+        more: further files to attach, by name.
 
     Raises:
         InputError: when a file of the run is missing, cannot be read or is of another run; see `render`.
@@ -75,7 +87,9 @@ def of_run(folder: Path, language: Language) -> bytes:
     if not same or values != [row.value for row in bundle.evidence]:
         problem = Problem(str(folder), "dossier.json, verdict.json and evidence.json differ", "run the study again")
         raise InputError("These files are not of one run.", [problem])
-    return render(bundle, language, str(summary.get("candidate", "")), files)
+    if shown is not None:
+        files["dossier.json"] = dossier.twin(shown)
+    return render(shown or bundle, language, str(summary.get("candidate", "")), {**files, **more})
 
 
 def render(

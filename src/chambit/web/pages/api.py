@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from chambit.core.evidence import Verdict
 from chambit.hub import board, desk, runs, studies, trail
 from chambit.web.asking import AnyHub, Asking, must_have
 from chambit.web.pages import study as study_page
@@ -13,7 +14,7 @@ router = APIRouter(prefix="/api", tags=["studies"])
 
 
 class Study(BaseModel):
-    """A study as a list has it: id, title, where it stands, digest of its set, verdict, number of images."""
+    """A study as a list has it: where it stands, digest of its set, verdict with what people found, how many images."""
 
     id: str
     title: str
@@ -55,9 +56,10 @@ def one(hub: AnyHub, session: Asking, name: str) -> Study:
 
 @router.get("/studies/{name}/evidence")
 def evidence(hub: AnyHub, session: Asking, name: str) -> list[dict[str, Any]]:
-    """Every piece of evidence, as in evidence.json."""
+    """Every piece of evidence that counts: of evidence.json, and of people who looked at the set."""
     there = study_page.of(hub, session, name)
-    return [item.model_dump(mode="json") for item in runs.evidence_of(there.folder)]
+    told = desk.experts_of(hub, there, runs.read(there.folder, hub.seen(name)).measured)
+    return [item.model_dump(mode="json") for item in (*runs.evidence_of(there.folder), *told.evidence)]
 
 
 @router.get("/studies/{name}/steps")
@@ -81,6 +83,7 @@ def head(hub: AnyHub, session: Asking) -> Head:
 def _told(hub: AnyHub, study: studies.Study) -> Study:
     newest = studies.candidates(hub.database, study.id)[0]
     return Study(
-        id=study.id, title=study.title, state=study.state, candidate=study.candidate, verdict=newest.verdict,
+        id=study.id, title=study.title, state=study.state, candidate=study.candidate,
+        verdict=desk.verdict_of(hub, study, Verdict(newest.verdict)).value,
         images=newest.images, changed=study.changed,
     )  # fmt: skip

@@ -107,7 +107,7 @@ def images_page(request: Request, hub: AnyHub, session: Asking, study: str) -> R
     shown = imagetable.page(view.images, where, int(number) if number.isdecimal() and len(number) < 10 else 1)
     table = imagetable.table(view.study.folder)
     return page(
-        request, "catalogue_images.html.j2", view=view, sheet=factsheet.card(view), shown=shown, where=where,
+        request, "catalogue_images.html.j2", view=view, sheet=factsheet.card(hub, view), shown=shown, where=where,
         table=table, form=imagetable.form(view.images), query=lambda **more: _query(where, **more),
         unit=_unit(view), column=COLUMN,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def image_page(request: Request, hub: AnyHub, session: Asking, study: str, name:
     labels = [rows[one] for one in shown.frames]
     pixels, _ = imagetable.picture(view.images, name)
     return page(
-        request, "catalogue_image.html.j2", view=view, sheet=factsheet.card(view), shown=shown, table=table,
+        request, "catalogue_image.html.j2", view=view, sheet=factsheet.card(hub, view), shown=shown, table=table,
         where=where, pixels=pixels, labels=labels, stages=_stages(labels), unit=_unit(view), space=_space(shown.row),
         query=lambda **more: _query(where, **more),
     )  # fmt: skip
@@ -249,7 +249,7 @@ def _cards(hub: Hub, session: Session) -> list[tuple[View, Card]]:
     found = []
     for view in catalogue.listed(hub, session.account):
         try:
-            found.append((view, factsheet.card(view)))
+            found.append((view, factsheet.card(hub, view)))
         except (OSError, ValueError):
             continue
     return found

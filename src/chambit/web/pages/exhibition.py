@@ -34,7 +34,7 @@ def every(request: Request, hub: AnyHub, who: Visiting) -> Response:
     """All sets that are exhibited to whoever asks."""
     views = exhibits.listed(hub, who)
     return page(
-        request, "exhibition.html.j2", exhibits=[(view, factsheet.card(view)) for view in views],
+        request, "exhibition.html.j2", exhibits=[(view, factsheet.card(hub, view)) for view in views],
         preview=exhibits.preview, playable=exhibits.playable,
     )  # fmt: skip
 
@@ -46,7 +46,7 @@ def wall_page(request: Request, hub: AnyHub, who: Visiting, study: str) -> Respo
     hung = wall.hung(hub, view)
     ready = isinstance(hung, wall.Layout)
     return page(
-        request, "exhibition_wall.html.j2", view=view, sheet=factsheet.card(view), preview=exhibits.preview(view),
+        request, "exhibition_wall.html.j2", view=view, sheet=factsheet.card(hub, view), preview=exhibits.preview(view),
         playable=exhibits.playable(view), wall=hung if ready else None, share=None if ready else hung,
         zoom=vendor.installed("openseadragon"),
     )  # fmt: skip
@@ -82,7 +82,7 @@ def map_page(request: Request, hub: AnyHub, who: Visiting, study: str) -> Respon
     drawn = atlas.drawn(hub, view)
     ready = isinstance(drawn, atlas.Map)
     return page(
-        request, "exhibition_map.html.j2", view=view, sheet=factsheet.card(view), preview=exhibits.preview(view),
+        request, "exhibition_map.html.j2", view=view, sheet=factsheet.card(hub, view), preview=exhibits.preview(view),
         playable=exhibits.playable(view), drawn=drawn if ready else None, share=None if ready else drawn,
         rows=_by_label(drawn) if isinstance(drawn, atlas.Map) else {},
     )  # fmt: skip
@@ -112,7 +112,7 @@ def game_page(
     if answered:
         right, of = right + (pick == one.side), of + 1
     return page(
-        request, "exhibition_game.html.j2", view=view, sheet=factsheet.card(view), preview=exhibits.preview(view),
+        request, "exhibition_game.html.j2", view=view, sheet=factsheet.card(hub, view), preview=exhibits.preview(view),
         playable=True, asked=name, answered=answered, one=one, pick=pick, right=min(right, of), of=of, sides=SIDES,
     )  # fmt: skip
 

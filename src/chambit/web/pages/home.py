@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from chambit.hub import studies
+from chambit.core.evidence import Verdict
+from chambit.hub import desk, studies
 from chambit.web.asking import AnyHub, Asking
 from chambit.web.rendering import page
 
@@ -23,4 +24,5 @@ def home(request: Request, hub: AnyHub, session: Asking) -> Response:
     every = studies.listed(hub.database)
     shown = every if session.account.has("steward") else [study for study in every if study.id in own]
     latest = {study.id: studies.candidates(hub.database, study.id)[0] for study in shown}
-    return page(request, "home.html.j2", studies=shown, own=own, latest=latest)
+    verdict = {study.id: desk.verdict_of(hub, study, Verdict(latest[study.id].verdict)) for study in shown}
+    return page(request, "home.html.j2", studies=shown, own=own, latest=latest, verdict=verdict)

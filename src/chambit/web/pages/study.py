@@ -24,6 +24,7 @@ OPEN_DOSSIER = (
     "sandbox allow-scripts; frame-ancestors 'self'"
 )
 """The dossier file carries its scripts in itself; it is opened apart from the hub, without its cookies."""
+FRAMED = {"content-security-policy": OPEN_DOSSIER, "x-frame-options": "SAMEORIGIN"}
 
 
 def of(hub: Hub, session: Session, name: str) -> Study:
@@ -49,35 +50,40 @@ def study(request: Request, hub: AnyHub, session: Asking, name: str) -> Response
     people = accounts.by_id(hub.database, {*parts, *(row.actor for row in newest)})
     told = desk.experts_of(hub, there, runs.read(there.folder, hub.seen(name)).measured)
     bundle = desk.bundle_of(hub, there, told)
+    added = bool(told.counted) or bundle.attached != desk.dossier_of(there.folder).attached
     return page(
         request, "study.html.j2", study=there, same=same, candidates=studies.candidates(hub.database, name),
         parts=parts, mine=parts.get(session.account.id, set()), people=people, everyone=list(known.values()),
         choices=studies.PARTS, newest=newest, experts=told, inspected=inspections.told(hub, name),
-        no_paper=papers.lacking(), **dossier.view(bundle),
+        no_paper=papers.lacking(), added=added, **dossier.view(bundle),
     )  # fmt: skip
 
 
 @router.get("/studies/{name}/dossier")
 def whole(hub: AnyHub, session: Asking, name: str) -> Response:
-    """The dossier as its one file."""
-    there = of(hub, session, name)
-    headers = {"content-security-policy": OPEN_DOSSIER, "x-frame-options": "SAMEORIGIN"}
-    return FileResponse(there.folder / "dossier.html", media_type="text/html", headers=headers)
+    """The dossier as one page, as the study stands."""
+    return Response(papers.page(hub, of(hub, session, name)), media_type="text/html", headers=FRAMED)
+
+
+@router.get("/studies/{name}/run.html")
+def own(hub: AnyHub, session: Asking, name: str) -> Response:
+    """The run's own dossier, whose digest a decision names."""
+    return FileResponse(of(hub, session, name).folder / "dossier.html", media_type="text/html", headers=FRAMED)
 
 
 @router.get("/studies/{name}/dossier.json")
 def twin(hub: AnyHub, session: Asking, name: str) -> Response:
     """The dossier as its twin in JSON, to keep."""
     there = of(hub, session, name)
-    papers.bound(hub, there)
-    return FileResponse(there.folder / "dossier.json", media_type="application/json", filename=f"{there.id}.json")
+    headers = {"content-disposition": f'attachment; filename="{there.id}.json"'}
+    return Response(papers.twin(hub, there), media_type="application/json", headers=headers)
 
 
 @router.get("/studies/{name}/dossier.{language}.pdf")
 def printed(hub: AnyHub, session: Asking, name: str, language: Language) -> Response:
     """The dossier for paper and archive, to keep."""
     there = of(hub, session, name)
-    made = papers.of(hub, there, language)
+    made = papers.pdf(hub, there, language)
     return FileResponse(made, media_type="application/pdf", filename=f"{there.id}.{language}.pdf")
 
 

@@ -29,8 +29,8 @@ def volume_page(request: Request, hub: AnyHub, session: Asking, study: str, name
     except HubError as error:
         why = error
     return page(
-        request, "catalogue_volume.html.j2", view=view, sheet=factsheet.card(view), shown=shown, volume=found, why=why,
-        niivue=vendor.installed("niivue"),
+        request, "catalogue_volume.html.j2", view=view, sheet=factsheet.card(hub, view), shown=shown, volume=found,
+        why=why, niivue=vendor.installed("niivue"),
     )  # fmt: skip
 
 
