@@ -96,6 +96,25 @@ def test_grey_pictures_have_no_chrominance() -> None:
     assert codec.std[:4].min() > 1e-2
 
 
+def test_of_chrominance_less_may_be_kept_and_detail_draws_the_rest() -> None:
+    whole = BlockDCT.fit(TINTED, size=4, keep=4)
+    fewer, drawn = (BlockDCT.fit(TINTED, size=4, keep=4, chroma=2, detail=detail) for detail in (False, True))
+    assert (len(fewer.mean), fewer.chroma, whole.chroma) == (16 + 2 * 4, 2, 4)
+    assert torch.equal(fewer.encode(TINTED)[:, :16], whole.encode(TINTED)[:, :16])  # luminance is kept wholly
+    lost = fewer.decode(fewer.encode(TINTED)) - TINTED
+    assert np.square(lost).mean() == pytest.approx(fewer.residual, rel=0.05)
+    assert np.abs(lost.mean(-1)).max() < 1e-5  # nothing of luminance is lost
+    # these colours are one picture tinted, so the chrominance left out follows from luminance
+    through = drawn.decode(drawn.encode(TINTED)) - TINTED
+    assert np.square(through).mean() < 0.2 * np.square(lost).mean()
+    for codec in (fewer, drawn):
+        again = BlockDCT.of(codec.arrays(), block=4, keep=4)
+        assert (again.chroma, again.colours) == (2, 3)
+        assert np.array_equal(again.decode(codec.encode(TINTED)), codec.decode(codec.encode(TINTED)))
+    assert len(BlockDCT.fit(GREY, size=4, keep=3, chroma=1).mean) == 9
+    assert len(BlockDCT.fit(TINTED, size=4, keep=2, chroma=3).mean) == 12  # never more than of luminance
+
+
 # --- pixels
 
 

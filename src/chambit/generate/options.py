@@ -19,7 +19,8 @@ class Trained(Frozen):
     steps, batch, rate: of training; network: the small UNet, or MONAI's; width, depth, levels: of the network (levels:
     resolutions of the small UNet, fewer where the last would have one position); codec: what the network works on;
     block, keep: of the codec `dct` (`identity` uses block alone; `kl` takes block as its factor, a power of two, and
-    keep * keep channels); detail: whether `dct` draws the coefficients it does not keep (of items without an axis);
+    keep * keep channels); chroma: coefficients `dct` keeps per axis of the chrominance of coloured items, `keep` when
+    None; detail: whether `dct` draws the coefficients it does not keep (of items without an axis);
     components: of `pca`; codec_steps: training of `kl`; styles: how many numbers of each picture's style the network is
     told (`chambit.generate.training.style`); focus: how much more the finding's blocks count in the loss; gamma: of the
     weight average; drop: share of labels, and of each factor and number, hidden, for guidance and for sampling with
@@ -37,6 +38,7 @@ class Trained(Frozen):
     codec: Coder = "dct"
     block: int = Field(4, ge=1, le=32)
     keep: int = Field(3, ge=1, le=32)
+    chroma: int | None = Field(None, ge=1, le=32)
     detail: bool = True
     components: int = Field(128, ge=1, le=4096)
     codec_steps: int = Field(600, ge=1)

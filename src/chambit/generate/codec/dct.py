@@ -7,12 +7,14 @@ codec is lossless up to rounding; with keep < b it is a low-pass whose loss is r
 
 Coloured pictures are first turned from red, green and blue into one channel of luminance and two of chrominance,
 (R + G + B) / sqrt 3, (R - B) / sqrt 2 and (R - 2 G + B) / sqrt 6: the axes Ohta, Kanade and Sakai 1980 found by a
-Karhunen-Loeve transform of colours (doi:10.1016/0146-664X(80)90047-7), and the DCT-II of three values.
+Karhunen-Loeve transform of colours (doi:10.1016/0146-664X(80)90047-7), and the DCT-II of three values. Of chrominance
+fewer coefficients may be kept: most of its fine coefficients follows from those of luminance, which detail then draws.
 
 Known failure: when few coefficients are kept, the blocks' borders show. With `detail` the coefficients left out are
 drawn from those kept (`chambit.generate.codec.detail`), which hides the borders and gives the picture its grain.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,21 +73,11 @@ def coloured(pictures: torch.Tensor) -> torch.Tensor:
     return pixels @ dct_matrix(3)
 
 
-def _fine(size: int, keep: int) -> torch.Tensor:
-    """Which of the size * size coefficients of a block are left out, bool."""
-    low = torch.arange(size) < keep
-    return ~(low[:, None] & low[None, :]).flatten()
-
-
-def _left_out(z: torch.Tensor, size: int, keep: int) -> torch.Tensor:
-    return z[:, _fine(size, keep)]
-
-
-def _joined(coarse: torch.Tensor, fine: torch.Tensor, size: int, keep: int) -> torch.Tensor:
-    """All coefficients of the blocks, of those kept and those left out."""
-    out, which = coarse.new_empty(len(coarse), size * size, *coarse.shape[2:]), _fine(size, keep)
-    out[:, ~which], out[:, which] = coarse, fine
-    return out
+def channels(size: int, keep: int, chroma: int, colours: int) -> torch.Tensor:
+    """Which of the coefficients of a block, colour after colour, become channels: bool (colours * size * size,)."""
+    axis = torch.arange(size)
+    squares = [((axis < low)[:, None] & (axis < low)[None, :]).flatten() for low in (keep, *[chroma] * (colours - 1))]
+    return torch.cat(squares)
 
 
 @dataclass(frozen=True)
@@ -93,9 +85,10 @@ class BlockDCT:
     """Pictures in [0, 1] to standardised latents and back.
 
     Attributes:
-        size, keep: block side and coefficients kept per axis.
+        size, keep: block side and coefficients kept per axis, of luminance.
         shape: (H, W) of the pictures.
-        mean, std: float32 (colours * keep * keep,), over training images and positions.
+        mean, std: float32 (C,), over training images and positions, C = keep * keep of one colour, and
+            keep * keep + 2 chroma * chroma of three.
         residual: mean squared error of encode-decode on the training images, in squared levels of [0, 1], without
             detail.
         colours: 1 or 3.
@@ -111,21 +104,39 @@ class BlockDCT:
     colours: int = 1
     detail: Detail | None = None
 
+    @property
+    def chroma(self) -> int:
+        """Coefficients kept per axis, of each chrominance."""
+        return math.isqrt((len(self.mean) - self.keep**2) // 2) if self.colours == 3 else self.keep
+
     @classmethod
-    def fit(cls, images: np.ndarray, *, size: int, keep: int, detail: bool = False) -> "BlockDCT":
-        """Measure mean and standard deviation of each coefficient on pictures float32 (N, H, W[, 3]) in [0, 1]."""
-        colours = 1 if images.ndim == 3 else 3
+    def fit(
+        cls, images: np.ndarray, *, size: int, keep: int, chroma: int | None = None, detail: bool = False
+    ) -> "BlockDCT":
+        """Measure mean and standard deviation of each coefficient.
+
+        Args:
+            images: float32 (N, H, W[, 3]) in [0, 1].
+            size: block side in pixels.
+            keep: coefficients kept per axis of luminance.
+            chroma: coefficients kept per axis of each chrominance, at most `keep`, which it is when None.
+            detail: whether the coefficients left out are drawn.
+        """
+        colours, chroma = 1 if images.ndim == 3 else 3, keep if chroma is None else min(chroma, keep)
         x = torch.from_numpy(images)
         x = x if colours == 1 else opponents(x)
+        inner, kept = channels(keep, keep, chroma, colours), channels(size, keep, chroma, colours)
         z = blocks(x, size, keep)
-        shape = (images.shape[1], images.shape[2])
-        residual = float((unblocks(z, size, keep, shape) - x).square().mean())
-        z = z.reshape(-1, colours * keep * keep, *z.shape[2:])
+        shape, grid = (images.shape[1], images.shape[2]), z.shape[2:]
+        z = z.reshape(-1, len(inner), *grid)
+        z[:, ~inner] = 0
+        residual = float((unblocks(z.reshape(len(x), -1, *grid), size, keep, shape) - x).square().mean())
+        z = z[:, inner]
         mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-4)
         made = cls(size, keep, shape, mean, std, residual, colours)
-        if not detail or keep == size:
+        if not detail or kept.all():
             return made
-        fine = _left_out(blocks(x, size, size), size, keep).reshape(-1, colours * (size**2 - keep**2), *z.shape[2:])
+        fine = blocks(x, size, size).reshape(-1, len(kept), *grid)[:, ~kept]
         return replace(made, detail=Detail.fit((z - mean[:, None, None]) / std[:, None, None], fine))
 
     @classmethod
@@ -134,7 +145,8 @@ class BlockDCT:
         shape = (int(arrays["shape"][0]), int(arrays["shape"][1]))
         mean, std = torch.from_numpy(arrays["mean"]), torch.from_numpy(arrays["std"])
         detail = Detail.of(arrays) if "detail.filters" in arrays else None
-        return cls(block, keep, shape, mean, std, float(arrays["residual"][0]), len(mean) // (keep * keep), detail)
+        colours = 1 if len(mean) == keep * keep else 3
+        return cls(block, keep, shape, mean, std, float(arrays["residual"][0]), colours, detail)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything but block and keep."""
@@ -149,15 +161,18 @@ class BlockDCT:
         """float32 (N, H, W[, 3]) in [0, 1] to float32 (N, C, h, w) with unit variance per channel."""
         x = torch.from_numpy(images)
         z = blocks(x if self.colours == 1 else opponents(x), self.size, self.keep)
-        z = z.reshape(-1, len(self.mean), *z.shape[2:])
-        return (z - self.mean[:, None, None]) / self.std[:, None, None]
+        inner = channels(self.keep, self.keep, self.chroma, self.colours)
+        z = z.reshape(-1, len(inner), *z.shape[2:])
+        return ((z if inner.all() else z[:, inner]) - self.mean[:, None, None]) / self.std[:, None, None]
 
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """The inverse of `encode`, clipped to [0, 1]; float32 (N, H, W[, 3])."""
         z = latents.float() * self.std[:, None, None] + self.mean[:, None, None]
-        z, keep = z.reshape(-1, self.keep * self.keep, *z.shape[2:]), self.keep
+        side = self.keep if self.detail is None else self.size
+        kept = channels(side, self.keep, self.chroma, self.colours)
+        whole = z.new_zeros(len(z), len(kept), *z.shape[2:])
+        whole[:, kept] = z
         if self.detail is not None:
-            fine = self.detail.draw(latents)
-            z, keep = _joined(z, fine.reshape(len(z), -1, *z.shape[2:]), self.size, keep), self.size
-        x = unblocks(z, self.size, keep, self.shape)
+            whole[:, ~kept] = self.detail.draw(latents)
+        x = unblocks(whole.reshape(-1, side * side, *z.shape[2:]), self.size, side, self.shape)
         return (x if self.colours == 1 else coloured(x)).clamp(0, 1).numpy()

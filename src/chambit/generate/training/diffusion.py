@@ -103,7 +103,7 @@ def fitted(context: Context, images: np.ndarray, options: Trained) -> Codec:
                           checkpoint=options.checkpoint)  # fmt: skip
     from chambit.generate.codec.dct import BlockDCT
 
-    return BlockDCT.fit(images, size=options.block, keep=keep, detail=options.detail)
+    return BlockDCT.fit(images, size=options.block, keep=keep, chroma=options.chroma, detail=options.detail)
 
 
 class Learner:

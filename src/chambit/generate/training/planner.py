@@ -162,7 +162,8 @@ def _left(root: Path = Path("/")) -> Iterator[int]:
 
 def _sized(form: Form, options: Trained) -> codecs.Codec:
     size, keep = options.block, min(options.keep, options.block)
-    channels = {"dct": form.channels * keep**2, "identity": form.channels * size**2, "kl": keep**2}
+    chroma = keep if options.chroma is None else min(options.chroma, keep)
+    channels = {"dct": keep**2 + (form.channels - 1) * chroma**2, "identity": form.channels * size**2, "kl": keep**2}
     if options.codec == "pca":
         size = max(form.height, form.width)
     count = channels.get(options.codec, options.components)
