@@ -1,6 +1,7 @@
 """Pages from templates: those of the hub and those of the dossier, with the words of the language that was chosen."""
 
 import datetime
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from chambit.report import dossier, wording
 from chambit.web import asking, words
 
 TEMPLATES = Path(__file__).parent / "templates"
+_KEY = re.compile(r"\b[a-z_]+\.[a-z_]+\b")
+"""A key of evidence as it stands in a sentence."""
 DOSSIER = Path(dossier.__file__).parent / "templates"
 
 
@@ -54,7 +57,7 @@ def environment() -> Environment:
     shared = dossier.environment()
     made.globals.update(shared.globals, worded=dossier.worded, sided=factsheet.sided)
     made.filters.update(shared.filters)
-    made.filters.update(day=_day, moment=_moment)
+    made.filters.update(day=_day, moment=_moment, evidence_named=_evidence_named)
     return made
 
 
@@ -64,6 +67,16 @@ def stylesheet() -> str:
     shared = dossier.environment()
     parts = [shared.get_template(name).render(stamp="") for name in ("style.html.j2", "style_making.html.j2")]
     return "\n".join(part.replace("<style>", "").replace("</style>", "") for part in parts)
+
+
+def _evidence_named(text: str, side: int = 0) -> str:
+    """A sentence with evidence called by its names instead of its keys; `side` 0 is Korean, 1 English.
+
+    >>> _evidence_named("Nobody has taken up: frechet.distance, made.up.", 1)
+    'Nobody has taken up: Fréchet distance, made.up.'
+    """
+    known = wording.words()["evidence"]
+    return _KEY.sub(lambda key: wording.name_of(key[0])[side] if key[0] in known else key[0], text)
 
 
 def _day(seconds: float) -> str:
