@@ -333,6 +333,20 @@ def test_films_stand_once_in_the_grid_and_are_shown_in_their_order(source: Path,
     assert (one.place, one.total, one.after) == (1, 2, "S000004")
 
 
+def test_a_sample_of_films_has_whole_films(source: Path, tmp_path: Path) -> None:
+    frames = [str(k % 6) for k in range(60)]
+    folder = made(tmp_path / "run", source, grey(60), series=[f"F{k // 6}" for k in range(60)], frame=frames)
+    rows = imagetable.visible(Images(folder, "sample"))
+    films = rows["series"].unique().to_list()
+    assert len(films) == 3  # with 18 images together, of 20 that a sample has
+    assert rows["series"].value_counts()["count"].to_list() == [6, 6, 6]
+    assert len(imagetable.shown(Images(folder, "sample"), rows["id"][0], {}).frames) == 6
+    assert imagetable.strip(Images(folder, "sample")) == [f"S{int(film[1:]) * 6 + 3:06d}" for film in sorted(films)]
+    longer = [f"F{k // 30}" for k in range(60)]
+    volumes = made(tmp_path / "more", source, grey(60), series=longer, frame=[str(k % 30) for k in range(60)])
+    assert len(imagetable.visible(Images(volumes, "sample"))) == 30  # one at least
+
+
 # ------------------------------------------------------------------------------------------------ pictures
 
 

@@ -5,7 +5,11 @@ import io
 import json
 import re
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +21,20 @@ import yaml
 
 pytest.importorskip("fastapi")
 
+import httpx
 from fastapi.testclient import TestClient
 
-from chambit.hub import accounts, inspecting, inspections, judgements, runs, settings, studies, trail
+from chambit.hub import accounts, inspecting, inspections, judgements, runs, sessions, settings, studies, trail
 from chambit.hub.hub import Hub
 from chambit.hub.inspections import Asked, Inspection
 from chambit.hub.refusals import HubError, NotAllowedError, NotThereError
+from chambit.hub.tables import judgement
 from chambit.review import policy
+from chambit.web import asking
 from chambit.web.app import create_app
 from hubs import PASSWORD, cheap_hashes
 from test_catalogue import grey, made
+from test_load import Server
 
 __all__ = ["cheap_hashes"]  # a fixture of every test here
 WORDS = {"ko": "검수", "en": "Inspection"}
@@ -501,4 +509,58 @@ def test_judgements_are_kept_in_postgresql_too(tmp_path: Path, run: Path) -> Non
             connection.exec_driver_sql("DELETE FROM judgement")
         judge_all(hub, one)
         assert inspections.result(hub, closed(hub, one)).whole.counts["reject"] == 1
+        hub.database.close()
+
+
+def test_no_acknowledged_judgement_is_lost_when_the_server_is_killed(tmp_path: Path, run: Path) -> None:
+    folder = tmp_path / "hub"
+    hub = a_hub(folder, run)
+    one = planned(hub)
+    cookies = []
+    for login in ("one", "two"):
+        token = sessions.open_for(hub.database, person(hub, login))
+        there = sessions.of_token(hub.database, token, hub.settings.session)
+        assert there is not None
+        cookies.append({"cookie": f"{asking.COOKIE}={token}", "x-csrf-token": there.csrf})
+    hub.database.close()
+    kept: dict[int, int] = {}
+    wrong: list[str] = []
+    at = f"/api/inspections/{one.id}"
+
+    def inspects(headers: dict[str, str]) -> None:
+        """Judges every image and changes its mind at once, so that the kill falls among both."""
+        with suppress(httpx.TransportError), httpx.Client(base_url=base, headers=headers, timeout=30) as line:
+            while (due := line.get(f"{at}/images").json())["image"] is not None:
+                old = 0
+                for given in (ACCEPT, REJECT):
+                    sent = {"at": due["at"], "replaces": old} | given
+                    answer = line.post(f"{at}/judgements", json=sent)
+                    if answer.status_code != 200:
+                        wrong.append(answer.text)
+                        return
+                    old = int(answer.json()["kept"])
+                    kept[old] = due["at"]
+
+    for stop in (7, None):  # killed among the first judgements; then they come back and finish
+        server = Server(folder)
+        base = f"http://127.0.0.1:{server.port}"
+        before, people = len(kept), [threading.Thread(target=inspects, args=(each,)) for each in cookies]
+        for each in people:
+            each.start()
+        while stop is not None and len(kept) < before + stop and any(each.is_alive() for each in people):
+            time.sleep(0.002)
+        if stop is not None:
+            server.end(signal.SIGKILL)
+        for each in people:
+            each.join()
+        if stop is None:
+            server.end(signal.SIGINT)
+        assert wrong == []
+        hub = Hub.open(folder)
+        with hub.database.reading() as connection:
+            there_now = set(connection.execute(sql.select(judgement.c.number)).scalars())
+        assert set(kept) <= there_now
+        assert trail.verify(hub.database) is None
+        done = [inspecting.shown(hub, one, who).item is None for who in inspections.inspectors(hub, one).values()]
+        assert done == [stop is None] * 2
         hub.database.close()

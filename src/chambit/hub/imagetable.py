@@ -28,6 +28,9 @@ TABLE = "labels.csv"
 OWN = ("id", "file", "subject", "label", "sha256", "series", "frame")
 """Columns that every table has; all others but those of `images.geometry` are facts the generator was told."""
 
+_EACH = pl.when(pl.col("series") == "").then(pl.col("id")).otherwise(pl.col("series")).alias("_each")
+"""What an image belongs to: its film or volume, or itself."""
+
 Reach = Literal["all", "sample", "none"]
 
 
@@ -124,13 +127,25 @@ def _table(path: Path, stamp: tuple[int, ...] | None) -> Table:
 
 
 def visible(images: Images) -> pl.DataFrame:
-    """The rows an account may look at: all, a sample spread over the set that is always the same, or none."""
-    rows = table(images.folder).rows
+    """The rows an account may look at: all, a sample spread over the set that is always the same, or none.
+
+    Films and volumes are in a sample whole, as many as have about `SAMPLE` images and one at least.
+    """
+    there = table(images.folder)
+    rows = there.rows
     if images.reach == "all":
         return rows
     if images.reach == "none":
         return rows.clear()
-    return rows.gather_every(max(1, len(rows) // SAMPLE)).head(SAMPLE)
+    if not there.series:
+        return _spread(rows, SAMPLE)
+    each = rows.select(_EACH).unique(maintain_order=True)
+    shown = _spread(each, max(1, SAMPLE * len(each) // len(rows)))
+    return rows.filter(_EACH.is_in(shown["_each"].implode()))
+
+
+def _spread(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    return rows.gather_every(max(1, len(rows) // count)).head(count)
 
 
 def asked(images: Images, where: Mapping[str, str], whole: bool = False) -> pl.DataFrame:
@@ -142,10 +157,7 @@ def asked(images: Images, where: Mapping[str, str], whole: bool = False) -> pl.D
         rows = rows.filter(pl.col(column) == value)
     if whole or not table(images.folder).series:
         return rows
-    each = pl.when(pl.col("series") == "").then(pl.col("id")).otherwise(pl.col("series"))
-    return (
-        rows.lazy().with_columns(_each=each).unique("_each", keep="first", maintain_order=True).drop("_each").collect()
-    )
+    return rows.lazy().with_columns(_EACH).unique("_each", keep="first", maintain_order=True).drop("_each").collect()
 
 
 def faces(images: Images) -> pl.DataFrame:
@@ -153,10 +165,9 @@ def faces(images: Images) -> pl.DataFrame:
     rows = visible(images)
     if not table(images.folder).series:
         return rows
-    each = pl.when(pl.col("series") == "").then(pl.col("id")).otherwise(pl.col("series"))
     frame = pl.col("frame").cast(pl.Int64, strict=False)
     middle = pl.int_range(pl.len()).over("_each") == pl.len().over("_each") // 2
-    ordered = rows.lazy().with_columns(_each=each, _at=frame, _row=pl.int_range(pl.len())).sort("_each", "_at", "_row")
+    ordered = rows.lazy().with_columns(_EACH, _at=frame, _row=pl.int_range(pl.len())).sort("_each", "_at", "_row")
     return ordered.filter(middle).sort("_row").drop("_each", "_at", "_row").collect()
 
 
