@@ -1,16 +1,20 @@
 """The claim that nothing leads back: how images begin is said, and only what was measured stands as evidence."""
 
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import chambit.generate.stages
 from chambit.core.evidence import Verdict
 from chambit.report import wording
 from chambit.report.dossier import render
 from chambit.report.making import Making
 from chambit.report.stages import Stage
 from test_dossier import bundle, evidence, seen
+
+STAGES = Path(chambit.generate.stages.__path__[0])
 
 
 def stage(name: str, **more: Any) -> Stage:
@@ -27,10 +31,15 @@ def test_each_stage_says_what_it_begins_with() -> None:
     drawn = stage("flow", facts={"random_numbers_per_item": 1027, "network_calls_per_item": 31})
     said = section("en", drawn, stage("compose", needs=("image",), makes=("image", "donors")),
                    stage("esrgan", needs=("image",), makes=("image",)), stage("layout", makes=("layout",)))  # fmt: skip
-    assert "flow : begins an image with 1,027 random numbers and calls its network 31 times." in said
-    assert "compose : takes brightness and contrast of each part from several patients" in said
-    assert "esrgan : changes the image that the stage before it made." in said
-    assert "layout : begins with random numbers." in said
+    assert (
+        "flow , rectified flow (a diffusion model) : begins an image with 1,027 random numbers and calls its network 31 times."
+        in said
+    )
+    assert (
+        "compose , composition part by part : takes brightness and contrast of each part from several patients" in said
+    )
+    assert "esrgan , super-resolution : changes the image that the stage before it made." in said
+    assert "layout , DDPM of layouts (a diffusion model) : begins with random numbers." in said
     assert "no proof that they are safe" in said
     assert "난수 1,027개에서 시작해 망을 31번 불러" in section("ko", drawn)
 
@@ -56,3 +65,9 @@ def test_every_claim_stands_beside_what_was_measured_or_says_that_nothing_was() 
     assert said.count("not measured") == len(keys) - 1
     assert wording.value_text(measured).en in said
     assert "not measured" not in section("en", stage("flow"), evidence=tuple(evidence(k, Verdict.PASS) for k in keys))
+
+
+def test_every_stage_there_is_has_the_name_of_its_family() -> None:
+    named = wording.words()["families"]
+    assert {path.stem for path in STAGES.glob("*.py")} - {"__init__"} == set(named)
+    assert "gan , generative adversarial network :" in section("en", stage("gan"))
