@@ -31,13 +31,9 @@ def test_each_stage_says_what_it_begins_with() -> None:
     drawn = stage("flow", facts={"random_numbers_per_item": 1027, "network_calls_per_item": 31})
     said = section("en", drawn, stage("compose", needs=("image",), makes=("image", "donors")),
                    stage("esrgan", needs=("image",), makes=("image",)), stage("layout", makes=("layout",)))  # fmt: skip
-    assert (
-        "flow , rectified flow (a diffusion model) : begins an image with 1,027 random numbers and calls its network 31 times."
-        in said
-    )
-    assert (
-        "compose , composition part by part : takes brightness and contrast of each part from several patients" in said
-    )
+    begins = "begins an image with 1,027 random numbers and calls its network 31 times."
+    assert f"flow , rectified flow (a diffusion model) : {begins}" in said
+    assert "composition part by part : takes brightness and contrast of each part from several patients" in said
     assert "esrgan , super-resolution : changes the image that the stage before it made." in said
     assert "layout , DDPM of layouts (a diffusion model) : begins with random numbers." in said
     assert "no proof that they are safe" in said
@@ -68,6 +64,6 @@ def test_every_claim_stands_beside_what_was_measured_or_says_that_nothing_was() 
 
 
 def test_every_stage_there_is_has_the_name_of_its_family() -> None:
-    named = wording.words()["families"]
+    named = wording.words()["kinds_of_stages"]
     assert {path.stem for path in STAGES.glob("*.py")} - {"__init__"} == set(named)
     assert "gan , generative adversarial network :" in section("en", stage("gan"))

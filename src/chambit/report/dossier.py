@@ -267,7 +267,7 @@ def view(bundle: Bundle) -> dict[str, Any]:
         "refused_shown": REFUSED_SHOWN,
         "stamp": _stamp(bundle),
         "shows_real": _shows_real(bundle),
-        "families": words["families"],
+        "kinds_of_stages": words["kinds_of_stages"],
         "claims": [(wording.text(entry["says"]), entry["keys"]) for entry in words["irreversible"]],
         "frameworks": _frameworks(_not_recorded(by_key)),
         "only_here": _only_here(_not_recorded(by_key)),
