@@ -134,6 +134,22 @@ def test_jpeg_is_seen_and_resizing_both_hides_it() -> None:
     assert by_name(*shown)["8 x 8 blocks"].told < 0.85
 
 
+def test_sharpness_enlarged_by_a_whole_number_is_no_compression() -> None:
+    """Enlarged eight times, every pixel is a block of 8 x 8; and blocks of what is stored are seen all the same."""
+    noise = np.random.default_rng(0)
+    real = [np.clip(one + noise.normal(0, 12, one.shape), 0, 255).astype(np.uint8) for one in smooth(25, 1)]
+    synthetic = list(smooth(25, 2))
+    side = real[0].shape[0]
+    screen = Screen(height=8 * side, width=8 * side, bits=8)
+    shown = [[pixels.shown(Image(one, 255), screen) for one in images] for images in (real, synthetic)]
+    assert by_name(*shown)["8 x 8 blocks"].told > 0.9
+    found = {one.name: one for one in pixels.telltales(*shown, (real, synthetic))}
+    assert found["8 x 8 blocks"].told < 0.8  # of 25 pairs, by chance
+    tiled = [np.kron(one[::8, ::8], np.ones((8, 8))).astype(np.uint8)[: one.shape[0], : one.shape[1]] for one in real]
+    found = {one.name: one for one in pixels.telltales(*shown, (real, tiled))}
+    assert found["8 x 8 blocks"].told > 0.95
+
+
 def test_most_telling_comes_first_and_p_is_for_all_together() -> None:
     real, synthetic = list(smooth(25, 1)), [one // 4 * 4 for one in smooth(25, 2)]
     found = pixels.telltales(real, synthetic)

@@ -102,16 +102,19 @@ def draw(folder: Path, protocol: Protocol, sets: Sets, screen: Screen) -> Kept:
     chosen = _chosen(sets, protocol, rng)
     about: dict[str, dict[str, str]] = {}
     pictures: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+    stored: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     (folder / "pixels").mkdir(parents=True, exist_ok=True)
     for kind in KINDS:
         images = sets.real if kind == "real" else sets.synthetic
         names = [name for name, what in wanted.items() if what == kind]
         for name, row in zip(names, chosen[kind], strict=True):
-            picture = shown(plane(images, int(row)), screen)
+            image = plane(images, int(row))
+            picture = shown(image, screen)
+            stored[kind].append(image.luminance().grey())
             write_atomically(folder / "pixels" / name, picture.tobytes())
             pictures[kind].append(picture)
             about[name] = {"id": str(images.table["id"][int(row)]), "label": str(images.labels[int(row)])}
-    found = tuple(telltales(pictures["real"], pictures["synthetic"]))
+    found = tuple(telltales(pictures["real"], pictures["synthetic"], (stored["real"], stored["synthetic"])))
     index = {"items": about, "screen": screen.model_dump(), "telltales": [one._asdict() for one in found]}
     write_atomically(folder / INDEX, json.dumps(index).encode())
     if not (folder / SECRET).exists():

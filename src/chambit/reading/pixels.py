@@ -80,13 +80,20 @@ def shown(image: Image, screen: Screen) -> np.ndarray:
     return np.rint(levels * (FULL / steps)).astype("<u2")
 
 
-def telltales(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray]) -> list[Telltale]:
+def telltales(
+    real: Sequence[np.ndarray],
+    synthetic: Sequence[np.ndarray],
+    stored: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
+) -> list[Telltale]:
     """What tells the kinds apart without a look at the content, most telling first.
 
     Args:
         real: images uint8 or uint16 (H, W), as they are (`Image.pixels` in grey) or as they will be shown; shapes may
             differ.
         synthetic: likewise.
+        stored: real and synthetic images in grey (H, W) as they are stored, where the others are as they will be shown.
+            Blocks of a compression are looked for in these: enlarging by a whole number puts the edges of pixels where
+            the edges of blocks would be, and how sharp a picture is would be taken for compression.
 
     Raises:
         InputError: when there are fewer than two images of a kind, or one is not (H, W) of unsigned integers.
@@ -100,7 +107,8 @@ def telltales(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray]) -> li
             )
     found = []
     for name, look in LOOKS.items():
-        one, other = (np.array([look(image) for image in images], np.float64) for images in (real, synthetic))
+        both = stored if stored and look is blockiness else (real, synthetic)
+        one, other = (np.array([look(image) for image in images], np.float64) for images in both)
         same = np.ptp(np.concatenate([one, other])) == 0
         tested = None if same else stats.mannwhitneyu(other, one, alternative="two-sided", method="asymptotic")
         area = 0.5 if tested is None else float(tested.statistic) / (len(one) * len(other))
@@ -131,21 +139,22 @@ def border(image: np.ndarray) -> int:
 
 
 def blockiness(image: np.ndarray) -> float:
-    """How much steps at the edges of 8 x 8 blocks exceed the others: log of their ratio, 0 where there are no blocks.
+    """How much steps at the edges of 8 x 8 blocks exceed those beside them: log of their ratio, 0 where there are none.
 
-    JPEG leaves it; after another resize the grid lies elsewhere and it is gone.
+    JPEG leaves it; after another resize the grid lies elsewhere and it is gone. Steps are compared with the next ones
+    alone, because anatomy stands at the same place in most images and has edges of its own.
     """
     plane = image.astype(np.float64)
-    edge, inner = [], []
+    edge, beside = [], []
     for one in (plane, plane.T):
         steps = np.abs(np.diff(one, axis=1)).mean(0)
-        at = np.arange(1, one.shape[1]) % JPEG == 0
-        edge += steps[at].tolist()
-        inner += steps[~at].tolist()
-    if not edge or not inner:
+        for at in range(JPEG - 1, len(steps) - 1, JPEG):
+            edge.append(steps[at])
+            beside.append((steps[at - 1] + steps[at + 1]) / 2)
+    if not edge:
         return 0.0
     least = 1e-6 * max(1.0, float(plane.max()))
-    return float(np.log((np.mean(edge) + least) / (np.mean(inner) + least)))
+    return float(np.log((np.mean(edge) + least) / (np.mean(beside) + least)))
 
 
 def gaps(image: np.ndarray) -> float:
