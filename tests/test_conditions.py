@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ import polars as pl
 import pytest
 
 from chambit.core.errors import InputError
-from chambit.core.recipe import Fill, Sample
+from chambit.core.recipe import Conditions, Fill, Sample
 from chambit.core.seeds import seed as derive
 from chambit.core.steps import Context
 from chambit.images import imageset
 from chambit.images.imageset import ImageSet
-from chambit.pipeline import conditions
+from chambit.pipeline import conditions, masking
 from examinations import workplace
 
 ABOUT: dict[str, Any] = {
@@ -177,3 +178,28 @@ def test_tracks_become_a_label_for_each_frame(context: Context) -> None:
     assert labels.shape == (10, 12)
     assert (np.diff(labels, axis=1) >= 0).all()
     assert plan["label"].unique().to_list() == ["late"]
+
+
+@pytest.mark.parametrize("place", [True, False])
+def test_where_the_finding_is_may_be_kept_from_the_generator(context: Context, train: ImageSet, place: bool) -> None:
+    masks = np.zeros((40, 4, 4), np.uint8)
+    masks[:10, 1:3, 1:3] = 1
+    table = train.table.with_columns(bits=pl.lit(8))
+    made = {
+        "split": {"train": context.store.put_table(table)},
+        "masks": {
+            masking.FINDING.format("train"): context.store.put_json([context.store.put_arrays(masks=masks)]),
+            masking.LAYOUT.format("train"): context.store.put_json(None),
+        },
+    }
+    told = Conditions(factors=("sex",), place=place)
+    study = SimpleNamespace(recipe=SimpleNamespace(conditions=told), seed=3)
+    outputs = conditions.step(study, "", made).run(context)  # type: ignore[arg-type]
+    about = context.store.get_json(outputs["about"])
+    given = conditions.examples(ImageSet.load(context.store, outputs["train"]), about)
+    assert about["masked"] == (["ill"] if place else [])
+    assert (given.masks is not None) == place
+    if given.masks is not None:
+        assert np.array_equal(given.masks, masks.astype(bool))
+    plan = conditions.wanted(10, Sample(images=10), about, ImageSet.load(context.store, outputs["train"]), seed)
+    assert set(conditions.given(plan, about)) >= {"label", "sex"}

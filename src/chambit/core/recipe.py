@@ -65,10 +65,16 @@ def scaled(count: int, scale: float) -> int:
 
 
 class Conditions(Frozen):
-    """Columns of the labels the generator is told beside the class: `factors` have levels, `numbers` are numbers."""
+    """What the generator is told beside the class.
+
+    factors, numbers: columns of the labels; factors have levels, numbers are numbers. place: whether it is told where
+    the finding is, where there are masks. New places are drawn as ellipses or spots: of a region with a form of its
+    own, such as a tumour in tissue, the class alone says more.
+    """
 
     factors: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    place: bool = True
 
 
 def as_list(value: Any) -> Any:

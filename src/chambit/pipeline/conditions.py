@@ -35,7 +35,8 @@ def step(study: Study, axis: str, made: Made) -> Step:
     wanted = study.recipe.conditions
 
     def run(context: Context) -> Outputs:
-        images = masking.attached(ImageSet.load(context.store, inputs["train"]), inputs["masks"])
+        images = ImageSet.load(context.store, inputs["train"])
+        images = masking.attached(images, inputs["masks"]) if wanted.place else images
         images = masking.attached(images, inputs["layouts"], "layout")
         _there(images, wanted)
         images, length = in_items(context, images, axis)
