@@ -202,4 +202,6 @@ def test_where_the_finding_is_may_be_kept_from_the_generator(context: Context, t
     if given.masks is not None:
         assert np.array_equal(given.masks, masks.astype(bool))
     plan = conditions.wanted(10, Sample(images=10), about, ImageSet.load(context.store, outputs["train"]), seed)
-    assert set(conditions.given(plan, about)) >= {"label", "sex"}
+    drawn = conditions.given(plan, about)["finding"]
+    assert drawn.tolist() == [place and label == "ill" for label in plan["label"]]
+    assert "ill" in plan["label"].to_list()
