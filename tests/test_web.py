@@ -277,6 +277,42 @@ def test_a_broken_chain_is_said_on_the_trail(client: TestClient, served: Hub) ->
     assert "사슬이 끊겼습니다" in client.get("/trail").text
 
 
+def test_the_trail_is_chosen_from_and_paged(
+    client: TestClient, served: Hub, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chambit.web.pages import trail as trail_page
+
+    study = registered(client, finished)
+    for _ in range(3):
+        signed_in(client, "kim")
+
+    def numbers(**asked: object) -> list[int]:
+        answer = client.get("/trail", params=asked)
+        assert answer.status_code == 200
+        return [int(found) for found in re.findall(r'<tr><td class="r">(\d+)</td>', answer.text)]
+
+    every = numbers()
+    assert every == list(range(every[0], 0, -1))
+    about = numbers(about=study)
+    assert about
+    assert set(about) < set(every)
+    kinds = {row.number: row.kind for row in trail.events(served.database)}
+    entered = numbers(kind="session.opened")
+    assert entered == [number for number in every if kinds[number] == "session.opened"]
+    assert len(entered) >= 3
+    assert numbers(kind="nothing") == []
+    monkeypatch.setattr(trail_page, "SHOWN", 4)
+    pages, before = [], {}
+    while len(pages) < 50:
+        pages += numbers(**before)
+        found = re.search(r"before=(\d+)", client.get("/trail", params=before).text)
+        if not found:
+            break
+        before = {"before": int(found[1])}
+    assert pages == every
+    assert client.get("/trail", params={"before": "x"}).status_code == 422
+
+
 # ---------------------------------------------------------------------------------------------- accounts
 
 

@@ -76,13 +76,25 @@ def events(database: Database, about: str | None = None, after: int = 0, limit: 
         return [_event(row) for row in connection.execute(query)]
 
 
-def newest(database: Database, about: str | None = None, limit: int = 50) -> list[Event]:
-    """The newest events, newest first."""
+def newest(
+    database: Database, about: str | None = None, limit: int = 50, kind: str | None = None, before: int | None = None
+) -> list[Event]:
+    """The newest events, newest first: all, of one thing, of one kind, with numbers below one."""
     query = sql.select(event).order_by(event.c.number.desc()).limit(limit)
     if about is not None:
         query = query.where(event.c.about == about)
+    if kind is not None:
+        query = query.where(event.c.kind == kind)
+    if before is not None:
+        query = query.where(event.c.number < before)
     with database.reading() as connection:
         return [_event(row) for row in connection.execute(query)]
+
+
+def kinds(database: Database) -> list[str]:
+    """Every kind of event there has been."""
+    with database.reading() as connection:
+        return list(connection.execute(sql.select(event.c.kind).distinct().order_by(event.c.kind)).scalars())
 
 
 def head(database: Database) -> tuple[int, str]:
