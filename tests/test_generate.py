@@ -260,6 +260,21 @@ def test_drawn_masks_are_in_range_and_like_those_they_came_from() -> None:
     assert np.array_equal(drawn[7], lesions.draw(fitted, (64, 64), np.random.default_rng(7)))
 
 
+def test_findings_lie_where_findings_lie() -> None:
+    """Findings of two lungs are drawn in either, none in the heart between them."""
+    rng = np.random.default_rng(0)
+    middles = [(rng.uniform(20, 44), rng.uniform(14, 20) + 30 * (k % 2)) for k in range(80)]
+    masks = np.stack([_ellipse((64, 64), *middle, rng.uniform(4, 6), rng.uniform(3, 4), 0.3) for middle in middles])
+    drawn = np.stack([lesions.draw(lesions.shapes(masks), (64, 64), np.random.default_rng(k)) for k in range(200)])
+    places = lesions.shapes(drawn >= 0.5)[:, 1] * 64
+    left, right = (places > 13) & (places < 22), (places > 43) & (places < 52)
+    assert (left | right).all()
+    assert 60 < left.sum() < 140
+    rows = lesions.shapes(drawn >= 0.5)[:, 0] * 64
+    assert rows.min() < 23
+    assert rows.max() > 41
+
+
 def test_one_training_mask_is_enough() -> None:
     fitted = lesions.shapes(_ellipse((32, 32), 16, 16, 8, 4, 0)[None])
     assert lesions.draw(fitted, (32, 32), np.random.default_rng(0)).sum() > 20

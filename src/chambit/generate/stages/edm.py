@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
-version = "3"
+version = "4"
 
 
 class Options(Diffusion):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chambit.generate.objectives.objective import Objective
 
 __all__ = ["Options", "facts", "ports", "probe", "sample", "train", "vary", "version", "way"]
-version = "6"
+version = "7"
 
 
 class Options(Diffusion):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and a plan needs the options a
     from chambit.generate.privacy.dpsgd import Gaussian
     from chambit.generate.training.trained import Model
 
-version = "1"
+version = "2"
 AT_ONCE = 32  # subjects whose gradients are in memory together; changes no result but rounding
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chambit.generate.training.looking import Watch
 
 __all__ = ["Options", "facts", "ports", "sample", "train", "version"]
-version = "3"
+version = "4"
 
 
 class Options(Trained):
