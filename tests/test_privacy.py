@@ -439,12 +439,16 @@ def test_a_study_of_the_private_stage_has_its_claim_audited(tmp_path: Path) -> N
                                                     "epsilon", "sigma"}), "canaries": 36}}  # fmt: skip
     sample = {"images": 24, "shares": {"normal": 0.5, "consolidation": 0.5}}
     study = write_study(tmp_path, recipe={"train": stage, "sample": sample}, measures={"privacy_audit": {}})
-    said = chambit("run", study, "--out", tmp_path / "out")
-    assert said.code == 0, said.err
-    found = evidence(tmp_path / "out")
-    assert "privacy_audit.lower_bound" not in found
-    audit = found["privacy_audit.epsilon"]
-    # the coins are not seeded: how far the audit reaches, and so whether it covers the claim, is chance
+    # the coins are not seeded: how far the audit reaches, and so whether it covers the claim, is chance; and once in a
+    # hundred runs they fall so unevenly that even a perfect score is not seen, which is INVALID: hardly twice in a row
+    for once in ("out", "again"):
+        said = chambit("run", study, "--out", tmp_path / once)
+        assert said.code == 0, said.err
+        found = evidence(tmp_path / once)
+        assert "privacy_audit.lower_bound" not in found
+        audit = found["privacy_audit.epsilon"]
+        if audit["verdict"] != "INVALID":
+            break
     covered = audit["details"]["claimed"] < audit["details"]["reach"]
     assert (audit["verdict"], audit["details"]["tested"]) == (
         "PASS" if covered else "CONDITIONAL",
