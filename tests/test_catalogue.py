@@ -342,9 +342,11 @@ def test_a_sample_of_films_has_whole_films(source: Path, tmp_path: Path) -> None
     assert rows["series"].value_counts()["count"].to_list() == [6, 6, 6]
     assert len(imagetable.shown(Images(folder, "sample"), rows["id"][0], {}).frames) == 6
     assert imagetable.strip(Images(folder, "sample")) == [f"S{int(film[1:]) * 6 + 3:06d}" for film in sorted(films)]
-    longer = [f"F{k // 30}" for k in range(60)]
-    volumes = made(tmp_path / "more", source, grey(60), series=longer, frame=[str(k % 30) for k in range(60)])
-    assert len(imagetable.visible(Images(volumes, "sample"))) == 30  # one at least
+    for count, shown in ((2, 20), (10, 30)):  # a long one is not shown whole where it is half of the set
+        longer = [f"F{k // 30}" for k in range(30 * count)]
+        frames = [str(k % 30) for k in range(30 * count)]
+        volumes = made(tmp_path / f"of {count}", source, grey(30 * count), series=longer, frame=frames)
+        assert len(imagetable.visible(Images(volumes, "sample"))) == shown
 
 
 # ------------------------------------------------------------------------------------------------ pictures

@@ -21,6 +21,8 @@ from chambit.images import geometry
 
 SAMPLE = 20
 """Images that are shown of a set which is not open."""
+MOST = 0.1
+"""The share of a set that a single film or volume with more images than `SAMPLE` may be to be shown whole."""
 PAGE = 60
 FEW = 40
 """A column with more values than this is filtered by typing."""
@@ -129,7 +131,8 @@ def _table(path: Path, stamp: tuple[int, ...] | None) -> Table:
 def visible(images: Images) -> pl.DataFrame:
     """The rows an account may look at: all, a sample spread over the set that is always the same, or none.
 
-    Films and volumes are in a sample whole, as many as have about `SAMPLE` images and one at least.
+    Films and volumes are in a sample whole, as many as have about `SAMPLE` images, and one longer than that where it is
+    at most `MOST` of the set; of larger ones single slices are shown.
     """
     there = table(images.folder)
     rows = there.rows
@@ -137,10 +140,11 @@ def visible(images: Images) -> pl.DataFrame:
         return rows
     if images.reach == "none":
         return rows.clear()
-    if not there.series:
-        return _spread(rows, SAMPLE)
     each = rows.select(_EACH).unique(maintain_order=True)
-    shown = _spread(each, max(1, SAMPLE * len(each) // len(rows)))
+    whole = SAMPLE * len(each) // max(1, len(rows))
+    if not there.series or (whole < 1 and MOST * len(each) < 1):
+        return _spread(rows, SAMPLE)
+    shown = _spread(each, max(1, whole))
     return rows.filter(_EACH.is_in(shown["_each"].implode()))
 
 

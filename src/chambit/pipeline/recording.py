@@ -202,4 +202,4 @@ def _key_facts(study: Study, sets: dict[str, ImageSet], made: plan.Made) -> dict
 
 
 def _plain(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items())
+    return ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)
